@@ -1,0 +1,7 @@
+//! The wire: versioned types of REST and sync, problem+json, the typed client.
+
+pub mod client;
+pub mod document;
+pub mod problem;
+pub mod sync;
+pub mod view;

@@ -1,0 +1,247 @@
+//! What GETs answer: canonical units, RFC 3339 times, money in micro-dollars.
+
+use std::collections::BTreeMap;
+
+use model::{
+    AttemptEnd, AttemptId, Cause, Counters, JobId, JobSpec, JobStatus, MicroUsd, NodeId,
+    NodeReason, OutputFile, Pool, Resources, TaskId, TaskStatus, Timestamp,
+};
+use serde::{Deserialize, Serialize};
+
+/// A page of a list.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Page<T> {
+    /// The things.
+    pub items: Vec<T>,
+    /// For `?cursor=`; absent on the last page.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub next_cursor: Option<String>,
+}
+
+/// 201 of `POST /v1/jobs`.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Submitted {
+    /// The job.
+    pub id: JobId,
+    /// How many tasks it has.
+    pub tasks: u64,
+}
+
+/// A job in a list.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct JobView {
+    /// Its id.
+    pub id: JobId,
+    /// Whose it is.
+    pub namespace: String,
+    /// Its name.
+    pub name: String,
+    /// Where it stands.
+    pub status: JobStatus,
+    /// When it was accepted.
+    pub submitted_at: Timestamp,
+    /// When it settled.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub settled_at: Option<Timestamp>,
+    /// Its labels.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub labels: BTreeMap<String, String>,
+    /// Its tasks by status.
+    pub tasks: TaskCounts,
+}
+
+/// One job.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct JobDetail {
+    /// As in the list.
+    #[serde(flatten)]
+    pub job: JobView,
+    /// What was asked, in canonical units; items left out.
+    pub spec: JobSpec,
+    /// Its groups.
+    pub groups: Vec<GroupView>,
+    /// What its attempts cost so far.
+    pub cost_micro_usd: MicroUsd,
+}
+
+/// A group of a job.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct GroupView {
+    /// Its name.
+    pub name: String,
+    /// Its tasks by status.
+    pub tasks: TaskCounts,
+}
+
+/// Tasks by status.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TaskCounts {
+    /// All.
+    pub total: u64,
+    /// To be placed.
+    pub waiting: u64,
+    /// To be placed, later.
+    pub backoff: u64,
+    /// On a node, not yet known to run.
+    pub assigned: u64,
+    /// Running.
+    pub running: u64,
+    /// Running on a node that has to go.
+    pub leaving: u64,
+    /// Settled.
+    pub succeeded: u64,
+    /// Settled.
+    pub failed: u64,
+    /// Settled.
+    pub cancelled: u64,
+}
+
+impl TaskCounts {
+    /// How many are settled.
+    pub fn settled(&self) -> u64 {
+        self.succeeded + self.failed + self.cancelled
+    }
+
+    /// The counter of a status.
+    pub fn of_mut(&mut self, status: TaskStatus) -> &mut u64 {
+        match status {
+            TaskStatus::Waiting => &mut self.waiting,
+            TaskStatus::Backoff => &mut self.backoff,
+            TaskStatus::Assigned => &mut self.assigned,
+            TaskStatus::Running => &mut self.running,
+            TaskStatus::Leaving => &mut self.leaving,
+            TaskStatus::Succeeded => &mut self.succeeded,
+            TaskStatus::Failed => &mut self.failed,
+            TaskStatus::Cancelled => &mut self.cancelled,
+        }
+    }
+}
+
+/// A task.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TaskView {
+    /// Its id.
+    pub id: TaskId,
+    /// Where it stands.
+    pub status: TaskStatus,
+    /// Why it is settled without success.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cause: Option<Cause>,
+    /// The number of its latest attempt; 0 when it was never placed.
+    pub attempt: u32,
+    /// Where that is or was.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub node: Option<NodeId>,
+    /// The exit code of its latest ended attempt.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub exit_code: Option<i32>,
+    /// How its attempts ended.
+    pub counters: Counters,
+}
+
+/// An attempt that has ended.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AttemptView {
+    /// The fence.
+    pub id: AttemptId,
+    /// Where it was.
+    pub node: NodeId,
+    /// When it was assigned.
+    pub assigned_at: Timestamp,
+    /// When the manager learned that it had started.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub started_at: Option<Timestamp>,
+    /// When the manager learned that it had ended.
+    pub ended_at: Timestamp,
+    /// How long its process ran.
+    pub run_ms: u64,
+    /// How it ended.
+    pub end: AttemptEnd,
+    /// Its exit code, if it has one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub exit_code: Option<i32>,
+    /// Whether it settled its task.
+    pub settles: bool,
+    /// The node's words on what went wrong.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub message: Option<String>,
+    /// Its outputs.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub outputs: Vec<OutputFile>,
+}
+
+/// An output file of a settled task: `GET /v1/tasks/{task}/outputs/{path}` gives its bytes.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct OutputView {
+    /// The task.
+    pub task: TaskId,
+    /// The path below the task's folder.
+    pub path: String,
+    /// Its length.
+    pub size_bytes: u64,
+}
+
+/// A node, or machines that are asked for.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct NodeView {
+    /// Its id; of what is not yet born, its intent's.
+    pub id: String,
+    /// `requested, launching, booting, ready, suspect, draining, retiring, gone, launch-failed`.
+    pub state: String,
+    /// Why it is in that state.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<NodeReason>,
+    /// Since when.
+    pub since: Timestamp,
+    /// The cloud's name for it, or the name that a static node gave itself.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub name: Option<String>,
+    /// What was bought; absent for a static node.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pool: Option<Pool>,
+    /// Price an hour.
+    pub price_micro_usd_hour: MicroUsd,
+    /// What tasks can use of it.
+    pub capacity: Resources,
+    /// What is reserved.
+    pub reserved: Resources,
+    /// Attempts that run or are reserved.
+    pub running: u32,
+    /// Attempts that are prefetched.
+    pub held: u32,
+    /// When it will be taken, if a notice said so.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub deadline: Option<Timestamp>,
+}
+
+/// Why something is as it is, in words (`/explain`).
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Explanation {
+    /// What is explained.
+    pub subject: String,
+    /// One sentence.
+    pub summary: String,
+    /// The reasons, most important first.
+    pub details: Vec<String>,
+}
+
+/// `GET /v1/cost`.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CostView {
+    /// All that was bought, machines that still run included.
+    pub total_micro_usd: MicroUsd,
+    /// Attempts that ended by themselves.
+    pub task_micro_usd: MicroUsd,
+    /// Attempts that were lost or interrupted.
+    pub waste_micro_usd: MicroUsd,
+    /// From launch to join.
+    pub boot_micro_usd: MicroUsd,
+    /// The rest of the machines that are gone.
+    pub idle_micro_usd: MicroUsd,
+    /// Not booked yet: machines that still run.
+    pub open_micro_usd: MicroUsd,
+    /// The same machines at their on-demand price.
+    pub on_demand_micro_usd: MicroUsd,
+    /// Machines that were launched.
+    pub instances: u64,
+}
