@@ -9,9 +9,8 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use model::{
-    AttemptId, GroupId, GroupSpec, NodeId, NoticeKind, Outcome, Resources, TaskResult,
-};
+use model::{AttemptId, GroupId, GroupSpec, NodeId, Resources};
+pub use model::{InventoryItem, NodeNotice, Stats, Transition};
 use serde::{Deserialize, Serialize};
 
 /// How long the leader keeps a poll that it has nothing for.
@@ -90,75 +89,6 @@ pub struct SyncRequest {
     /// What it has to spare.
     #[serde(default)]
     pub stats: Stats,
-}
-
-/// A change of one attempt.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Transition {
-    /// Its process runs.
-    Started {
-        /// The fence.
-        attempt: AttemptId,
-    },
-    /// It is over.
-    Ended {
-        /// The fence.
-        attempt: AttemptId,
-        /// What it left behind.
-        result: Box<TaskResult>,
-    },
-}
-
-impl Transition {
-    /// The fence.
-    pub fn attempt(&self) -> AttemptId {
-        match self {
-            Self::Started { attempt } | Self::Ended { attempt, .. } => *attempt,
-        }
-    }
-
-    /// The report of an attempt that left nothing behind.
-    pub fn ended_without_trace(attempt: AttemptId, outcome: Outcome) -> Self {
-        let result = TaskResult {
-            outcome,
-            run_ms: 0,
-            stdout: model::LogPart::default(),
-            stderr: model::LogPart::default(),
-            outputs: Vec::new(),
-            message: None,
-        };
-        Self::Ended { attempt, result: Box::new(result) }
-    }
-}
-
-/// An attempt that a digester has.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub struct InventoryItem {
-    /// The fence.
-    pub attempt: AttemptId,
-    /// Whether its process runs; otherwise it is held.
-    pub started: bool,
-}
-
-/// A notice that the node itself has seen: remaining time, for its clock is its own.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub struct NodeNotice {
-    /// What is announced.
-    pub kind: NoticeKind,
-    /// Until it takes effect.
-    pub remaining_ms: u64,
-}
-
-/// A digester's state, cached by the leader and never stored.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Stats {
-    /// Processes that run.
-    pub running: u32,
-    /// Attempts that wait here.
-    pub held: u32,
-    /// 1-minute load, in thousandths.
-    pub load_milli: u32,
 }
 
 /// The answer to a sync.
@@ -261,4 +191,3 @@ pub fn log_key(namespace: &model::Namespace, attempt: AttemptId, stream: Stream)
 pub fn output_key(namespace: &model::Namespace, attempt: AttemptId, path: &str) -> String {
     format!("{}/outputs/{path}", attempt_key(namespace, attempt))
 }
-

@@ -9,7 +9,8 @@ use serde::{Deserialize, Serialize};
 use crate::world::NodeLoad;
 use crate::{
     After, AttemptEnd, AttemptId, Cause, GroupId, InstanceId, Intent, IntentState, Job, JobId,
-    JobSpec, JobStatus, LedgerRow, Node, NodeState, Notice, NoticeKind, Placement, Task, TaskId, TaskResult, TaskState, Timestamp, World,
+    JobSpec, JobStatus, LedgerRow, Node, NodeState, Notice, NoticeKind, Placement, Task, TaskId,
+    TaskResult, TaskState, Timestamp, World,
 };
 
 /// One fact that a step adds. Applied in memory at once, committed in order.

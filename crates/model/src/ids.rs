@@ -218,8 +218,7 @@ fn parse_attempt(text: &str) -> Option<AttemptId> {
 impl FromStr for GroupId {
     type Err = BadId;
     fn from_str(text: &str) -> Result<Self, BadId> {
-        parse_group(text)
-            .ok_or_else(|| BadId::new(text, "a group id like job_0c8wqm3k4t001.0"))
+        parse_group(text).ok_or_else(|| BadId::new(text, "a group id like job_0c8wqm3k4t001.0"))
     }
 }
 impl FromStr for TaskId {
@@ -360,9 +359,9 @@ mod tests {
     #[test]
     fn other_spellings_are_refused() {
         let job = JobId::from_number(7).to_string();
-        for bad in [
-            "", "job_", "job_1", "node_0000000000007", "job_zzzzzzzzzzzzz", "job_000000000000U",
-        ] {
+        for bad in
+            ["", "job_", "job_1", "node_0000000000007", "job_zzzzzzzzzzzzz", "job_000000000000U"]
+        {
             assert!(bad.parse::<JobId>().is_err(), "{bad}");
         }
         for bad in [format!("{job}.0.07"), format!("{job}.+1.0"), format!("{job}.0.-1")] {

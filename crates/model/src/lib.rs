@@ -9,6 +9,7 @@ mod cloud;
 mod ids;
 mod intervals;
 mod node;
+mod report;
 mod spec;
 mod spec_reader;
 mod task;
@@ -26,6 +27,7 @@ pub use ids::{
 };
 pub use intervals::IntervalSet;
 pub use node::{Node, NodeEvent, NodeOrigin, NodeReason, NodeState};
+pub use report::{InventoryItem, NodeNotice, Stats, Transition};
 pub use spec::{
     Ask, Constraints, Fault, GroupSpec, JobSpec, OnTaskFailure, Purchase, Restart, limits,
 };

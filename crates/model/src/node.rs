@@ -165,10 +165,9 @@ impl Node {
                 to(NodeState::Ready, NodeReason::Asked)
             }
             (NodeState::Booting | NodeState::Draining, NodeEvent::Drain)
-            | (
-                NodeState::Booting | NodeState::Ready | NodeState::Draining,
-                NodeEvent::Undrain,
-            ) => None,
+            | (NodeState::Booting | NodeState::Ready | NodeState::Draining, NodeEvent::Undrain) => {
+                None
+            }
         }
     }
 

@@ -9,7 +9,7 @@ use serde_json::Value;
 
 use crate::spec_reader::Reader;
 use crate::{
-    Namespace, Resources, parse_cpu_millis, parse_duration_ms, parse_mebibytes, PurchaseOption,
+    Namespace, PurchaseOption, Resources, parse_cpu_millis, parse_duration_ms, parse_mebibytes,
 };
 
 /// Limits on what may be asked, each far above use and far below harm.
@@ -133,9 +133,7 @@ impl Default for Restart {
 }
 
 /// Where tasks of a group may run. Empty lists allow all.
-#[derive(
-    Debug, Clone, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize,
-)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct Constraints {
     /// How the machine may be paid for. Static nodes cost nothing and suit every job.
     pub purchase: Purchase,
@@ -273,11 +271,10 @@ fn parse_job(mut job: Reader<'_, '_>) -> Option<JobSpec> {
             ("service", Err("services are not built yet: write \"batch\"")),
         ])
     });
-    let namespace = job
-        .field("namespace")
-        .map_or_else(|| Some(Namespace::default()), |field| field.parsed(|text| {
-            text.parse().map_err(|fault: crate::BadId| fault.to_string())
-        }));
+    let namespace = job.field("namespace").map_or_else(
+        || Some(Namespace::default()),
+        |field| field.parsed(|text| text.parse().map_err(|fault: crate::BadId| fault.to_string())),
+    );
     let priority = job
         .field("priority")
         .map_or(Some(0), |field| field.integer(-1000, 1000).and_then(|n| i16::try_from(n).ok()));
@@ -285,9 +282,13 @@ fn parse_job(mut job: Reader<'_, '_>) -> Option<JobSpec> {
         || Some(BTreeMap::new()),
         |field| field.text_map(limits::LABELS, limits::LABEL_BYTES),
     );
-    let on_task_failure = job.field("on_task_failure").map_or(Some(OnTaskFailure::Continue), |field| {
-        field.one_of(&[("continue", Ok(OnTaskFailure::Continue)), ("stop", Ok(OnTaskFailure::Stop))])
-    });
+    let on_task_failure =
+        job.field("on_task_failure").map_or(Some(OnTaskFailure::Continue), |field| {
+            field.one_of(&[
+                ("continue", Ok(OnTaskFailure::Continue)),
+                ("stop", Ok(OnTaskFailure::Stop)),
+            ])
+        });
     let max_running = job.field("max_running").map_or(Some(None), |field| {
         field.integer(1, i64::from(u32::MAX)).and_then(|n| u32::try_from(n).ok()).map(Some)
     });
@@ -349,7 +350,11 @@ fn parse_group(ordinal: usize, mut group: Reader<'_, '_>) -> Option<GroupSpec> {
     let workdir = group.field("workdir").map_or(Some(None), |field| {
         field
             .parsed(|text| {
-                if text.starts_with('/') { Ok(text.to_owned()) } else { Err("must be absolute".into()) }
+                if text.starts_with('/') {
+                    Ok(text.to_owned())
+                } else {
+                    Err("must be absolute".into())
+                }
             })
             .map(Some)
     });
@@ -357,11 +362,10 @@ fn parse_group(ordinal: usize, mut group: Reader<'_, '_>) -> Option<GroupSpec> {
     let resources = group.field("resources").map_or(Some(DEFAULT_RESOURCES), |field| {
         field.object(RESOURCE_FIELDS, parse_resources).flatten()
     });
-    let restart = group
-        .field("restart")
-        .map_or_else(|| Some(Restart::default()), |field| {
-            field.object(RESTART_FIELDS, parse_restart).flatten()
-        });
+    let restart = group.field("restart").map_or_else(
+        || Some(Restart::default()),
+        |field| field.object(RESTART_FIELDS, parse_restart).flatten(),
+    );
     let timeout_ms = group.field("timeout").map_or(Some(None), |field| field.duration(1).map(Some));
     let expect_ms = group.field("expect").map_or(Some(None), |field| field.duration(1).map(Some));
     let constraints = parse_constraints(&mut group);

@@ -135,7 +135,10 @@ impl<'v, 'f> Reader<'v, 'f> {
     }
 
     /// Text or a number that `parse` understands.
-    pub(crate) fn quantity<T>(mut self, parse: impl FnOnce(&str) -> Result<T, String>) -> Option<T> {
+    pub(crate) fn quantity<T>(
+        mut self,
+        parse: impl FnOnce(&str) -> Result<T, String>,
+    ) -> Option<T> {
         match self.value {
             Value::Number(number) => match parse(&number.to_string()) {
                 Ok(value) => Some(value),
@@ -194,7 +197,11 @@ impl<'v, 'f> Reader<'v, 'f> {
     }
 
     /// A map from text to text.
-    pub(crate) fn text_map(mut self, most: usize, bytes: usize) -> Option<BTreeMap<String, String>> {
+    pub(crate) fn text_map(
+        mut self,
+        most: usize,
+        bytes: usize,
+    ) -> Option<BTreeMap<String, String>> {
         let Value::Object(map) = self.value else { return self.wrong("an object of texts") };
         if map.len() > most {
             self.fault(format!("has {} entries; at most {most} are allowed", map.len()));
@@ -222,7 +229,10 @@ impl<'v, 'f> Reader<'v, 'f> {
             for key in map.keys().filter(|key| key.contains('=') || key.starts_with("EBB_")) {
                 good = false;
                 let below = format!("/{}", escape(key));
-                self.fault_at(&below, "a name has no `=` and does not begin with EBB_, which is ours");
+                self.fault_at(
+                    &below,
+                    "a name has no `=` and does not begin with EBB_, which is ours",
+                );
             }
         }
         self.text_map(limits::ENV, limits::TEXT_BYTES).filter(|_| good)

@@ -259,9 +259,9 @@ impl Task {
                 Some(TaskStep { after: After::Cancelled, ended: None })
             }
             (TaskState::Placed(at), event) => self.on_placed(at, event, restart, now),
-            (TaskState::Failed(_), _)
-            | (TaskState::Ready, _)
-            | (TaskState::Backoff { .. }, _) => None,
+            (TaskState::Failed(_), _) | (TaskState::Ready, _) | (TaskState::Backoff { .. }, _) => {
+                None
+            }
         }
     }
 
@@ -389,7 +389,8 @@ impl Task {
             TaskState::Failed(cause)
         } else {
             let doublings = (spent - 1).min(20);
-            let wait = (restart.backoff_ms << doublings).min(MAX_BACKOFF_MS.max(restart.backoff_ms));
+            let wait =
+                (restart.backoff_ms << doublings).min(MAX_BACKOFF_MS.max(restart.backoff_ms));
             if wait == 0 {
                 TaskState::Ready
             } else {

@@ -155,11 +155,7 @@ impl Resources {
         };
         let machine =
             (ppm(part.cpu_millis, self.cpu_millis) + ppm(part.memory_mib, self.memory_mib)) / 2;
-        let share = if self.gpus > 0 {
-            (machine + ppm(part.gpus, self.gpus)) / 2
-        } else {
-            machine
-        };
+        let share = if self.gpus > 0 { (machine + ppm(part.gpus, self.gpus)) / 2 } else { machine };
         share.min(1_000_000).clamped()
     }
     /// Multiplied by a count; stops at the maximum.
@@ -262,9 +258,9 @@ pub fn parse_mebibytes(text: &str) -> Result<u32, String> {
 
 /// `"5s"`, `"10m"`, `"1h30m"`, `"250ms"` to milliseconds.
 pub fn parse_duration_ms(text: &str) -> Result<u64, String> {
-    humantime::parse_duration(text)
-        .map(|duration| duration.as_millis().clamped())
-        .map_err(|_| format!("`{text}` is not a duration: write \"250ms\", \"5s\", \"10m\", \"1h30m\""))
+    humantime::parse_duration(text).map(|duration| duration.as_millis().clamped()).map_err(|_| {
+        format!("`{text}` is not a duration: write \"250ms\", \"5s\", \"10m\", \"1h30m\"")
+    })
 }
 
 /// Milliseconds as text that [`parse_duration_ms`] reads.
