@@ -8,9 +8,9 @@ use serde::{Deserialize, Serialize};
 
 use crate::world::NodeLoad;
 use crate::{
-    After, AttemptEnd, AttemptId, Cause, GroupId, InstanceId, Intent, IntentState, Job, JobId,
-    JobSpec, JobStatus, LedgerRow, Node, NodeState, Notice, NoticeKind, Placement, Task, TaskId,
-    TaskResult, TaskState, Timestamp, World,
+    After, AttemptEnd, AttemptId, Cause, GroupId, InstanceId, Intent, IntentState, IntervalSet,
+    Job, JobId, JobSpec, JobStatus, LedgerRow, Node, NodeState, Notice, NoticeKind, Placement,
+    Task, TaskId, TaskResult, TaskState, Timestamp, World,
 };
 
 /// One fact that a step adds. Applied in memory at once, committed in order.
@@ -52,6 +52,10 @@ pub enum Change {
         status: JobStatus,
         /// When.
         at: Timestamp,
+        /// Its groups' settled sets, by ordinal ([`Job::settled_groups`]), for their rows: World
+        /// has forgotten them. Not in the log, for a replay has them.
+        #[serde(skip)]
+        groups: Vec<SettledGroup>,
     },
     /// A task is given to a node under a new number.
     Placed {
@@ -122,6 +126,26 @@ pub enum Change {
         /// Their ids.
         rows: Vec<i64>,
     },
+}
+
+/// What a group of a settled job comes down to; its failed tasks have entries beside.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct SettledGroup {
+    /// Settled with success.
+    pub succeeded: IntervalSet,
+    /// Cancelled.
+    pub cancelled: IntervalSet,
+}
+
+impl Job {
+    /// The settled sets of its groups, for [`Change::JobSettled`].
+    pub fn settled_groups(&self) -> Vec<SettledGroup> {
+        let sets = |group: &crate::Group| SettledGroup {
+            succeeded: group.succeeded.clone(),
+            cancelled: group.cancelled.clone(),
+        };
+        self.groups.iter().map(sets).collect()
+    }
 }
 
 impl World {

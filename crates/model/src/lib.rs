@@ -16,7 +16,7 @@ mod task;
 mod units;
 mod world;
 
-pub use change::{Change, Touched};
+pub use change::{Change, SettledGroup, Touched};
 pub use cloud::{
     Intent, IntentEnd, IntentState, LaunchRequest, LedgerKind, LedgerRow, Machine, MachineState,
     Notice, NoticeKind, Offer, Pool, PurchaseOption, Refusal, RefusalScope,
