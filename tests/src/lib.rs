@@ -1,1 +1,15 @@
-//! Whole-system tests live in `tests/`; this crate has no code of its own.
+//! What whole-system tests and measurements share: the real `ebb`, started in a folder of its own
+//! and looked at from outside, by REST and by `/proc`. Nothing here knows the inside of a crate.
+//!
+//! A panic is how a test fails, so this crate panics where others return errors.
+
+mod ebb;
+mod poll;
+pub mod processes;
+mod rest;
+mod scratch;
+
+pub use ebb::{Finished, Running, Server, Worker};
+pub use poll::{LIMIT, until};
+pub use rest::Rest;
+pub use scratch::{Database, Scratch, free_address};

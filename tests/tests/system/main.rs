@@ -1,0 +1,10 @@
+//! The whole system, through the real binary. Each test has folders and a database of its own;
+//! tests that need Postgres have `postgres` in their names.
+
+mod commands;
+mod demo;
+mod leadership;
+mod million;
+mod node_death;
+mod restart;
+mod work;
