@@ -1,1 +1,32 @@
-//! control
+//! The leader's reactor: one [`step`] over [`World`](model::World).
+//!
+//! Inputs are all that happened since the last step; the decision is a list of changes, applied
+//! to World as they are made, so that each part of the step sees what the parts before it did. No
+//! clock, no I/O, no ambient randomness: the same World, inputs and `now` give the same decision.
+//!
+//! Order within a step: inputs in the order of their arrival, then timers, then jobs that are
+//! settled by all this, then placement, then prefetch.
+
+mod capacity;
+mod config;
+mod decision;
+mod explain;
+mod input;
+mod jobs;
+mod ledger;
+mod nodes;
+mod notices;
+mod place;
+mod problem;
+#[cfg(feature = "scenario")]
+pub mod scenario;
+mod step;
+mod sync;
+mod timers;
+
+pub use config::Config;
+pub use decision::{Commands, Decision, Note, Reply};
+pub use explain::{Explanation, explain_job, explain_node, explain_task};
+pub use input::{BacklogJob, Input, Joiner};
+pub use problem::problem;
+pub use step::step;

@@ -153,6 +153,8 @@ pub struct Observed {
     pub orphans: BTreeMap<InstanceId, Timestamp>,
     /// When the last listing was taken, for fail-closed.
     pub listed: Option<Timestamp>,
+    /// When machines were last ordered or given up: a plan based on an earlier seq is void.
+    pub fleet_changed: u64,
 }
 
 /// A pool that refused.

@@ -1,0 +1,62 @@
+//! What a step hands back.
+
+use std::collections::BTreeMap;
+
+use model::{AttemptId, Change, NodeId, NodeNotice, Timestamp};
+
+/// The outcome of a step. Nothing of it leaves the process before the changes are durable.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[must_use]
+pub struct Decision {
+    /// To be committed, in order; World has them already.
+    pub changes: Vec<Change>,
+    /// One for each input, in their order.
+    pub replies: Vec<Reply>,
+    /// To be delivered to nodes.
+    pub commands: BTreeMap<NodeId, Commands>,
+    /// The next timer.
+    pub wake: Option<Timestamp>,
+    /// How many jobs of the backlog the next step would like to be handed.
+    pub take_in: u32,
+    /// Explanations: one for each launch, retirement, and (ask, step).
+    pub notes: Vec<Note>,
+}
+
+/// The answer to an input.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Reply {
+    /// It was done, or means nothing any more.
+    Done,
+    /// The digester is this node.
+    Joined(NodeId),
+    /// It may not, and why.
+    Refused(String),
+    /// World has no such thing.
+    NotFound,
+    /// The session is not the node's: join again.
+    Fenced,
+}
+
+/// What a node is told.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Commands {
+    /// Attempts to run; `true` for prefetch.
+    pub assign: Vec<(AttemptId, bool)>,
+    /// Attempts to stop, or whose number is void.
+    pub cancel: Vec<AttemptId>,
+    /// Held attempts to give back.
+    pub retract: Vec<AttemptId>,
+    /// Whether it starts nothing more; `None` leaves it as it was.
+    pub drain: Option<bool>,
+    /// What was announced for it.
+    pub notices: Vec<NodeNotice>,
+}
+
+/// A decision in words.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Note {
+    /// What it is about: an id, or an ask.
+    pub subject: String,
+    /// What was decided and why.
+    pub words: String,
+}

@@ -1,0 +1,350 @@
+//! Who gets what: waiting tasks onto free resources, then prefetch behind them.
+//!
+//! Groups are served by priority, then age. Consecutive groups with the same ask are placed
+//! together, so that the scheduler works on classes, not on tasks.
+
+use std::cmp::Reverse;
+use std::collections::BTreeSet;
+use std::ops::Bound;
+use std::sync::Arc;
+
+use model::{
+    Ask, Constraints, GroupId, GroupSpec, JobId, Node, NodeId, Phase, TaskEvent, TaskId, Timestamp,
+    World,
+};
+use scheduler::{Candidate, Want};
+
+use crate::step::Step;
+use crate::{Config, nodes};
+
+/// Places what fits and prefetches; true when the step's bound was met with more to place.
+pub(crate) fn run(step: &mut Step<'_>) -> bool {
+    let mut budget = step.config.max_placements;
+    place_waiting(step, &mut budget);
+    prefetch(step, &mut budget);
+    give_back_stale(step);
+    budget == 0
+}
+
+/// Groups of one ask that follow each other in the queue.
+struct Class {
+    ask: Ask,
+    expect_ms: Option<u64>,
+    alone: bool,
+    groups: Vec<(GroupId, u32)>,
+}
+
+fn place_waiting(step: &mut Step<'_>, budget: &mut u32) {
+    let mut full: BTreeSet<Ask> = BTreeSet::new();
+    let mut candidates = Candidates::default();
+    let mut served = None;
+    // The queue is read piece by piece, so that a step on a full cluster does not read it all.
+    while *budget > 0 && any_room(step.world) {
+        let before = served;
+        let classes = classes(step.world, &mut served);
+        if served == before {
+            return;
+        }
+        for class in classes {
+            if *budget == 0 || full.contains(&class.ask) {
+                continue;
+            }
+            candidates.load(step, &class.ask.constraints);
+            let count: u32 = class.groups.iter().map(|(_, count)| *count).sum::<u32>().min(*budget);
+            let placed = place_class(step, &class, count, &mut candidates);
+            *budget -= placed;
+            if placed < count {
+                full.insert(class.ask);
+            }
+        }
+    }
+}
+
+fn any_room(world: &World) -> bool {
+    let roomy = |node: &Node| may_work(world, node) && world.free(node.id).cpu_millis > 0;
+    world.durable.nodes.values().any(roomy)
+}
+
+/// Groups of the queue that are read at once.
+const PIECE: usize = 256;
+type Served = (Reverse<i16>, JobId, u16);
+
+/// The next piece of what there is to place, in the order in which it is served.
+fn classes(world: &World, served: &mut Option<Served>) -> Vec<Class> {
+    let mut out: Vec<Class> = Vec::new();
+    let from = served.map_or(Bound::Unbounded, Bound::Excluded);
+    for key in world.index.queue.range((from, Bound::Unbounded)).take(PIECE) {
+        *served = Some(*key);
+        let id = GroupId { job: key.1, group: key.2 };
+        let Some(spec) = world.group_spec(id) else { continue };
+        let (shared, alone) = placeable(world, id);
+        for (count, alone) in [(alone, true), (shared, false)] {
+            if count > 0 {
+                add_to_class(&mut out, id, spec, count, alone, expect_ms(world, id, spec));
+            }
+        }
+    }
+    out
+}
+
+fn add_to_class(
+    out: &mut Vec<Class>,
+    id: GroupId,
+    spec: &Arc<GroupSpec>,
+    count: u32,
+    alone: bool,
+    expect_ms: Option<u64>,
+) {
+    if let Some(last) = out.last_mut()
+        && last.alone == alone
+        && last.expect_ms == expect_ms
+        && last.ask.resources == spec.resources
+        && last.ask.constraints == spec.constraints
+    {
+        last.groups.push((id, count));
+        return;
+    }
+    out.push(Class { ask: spec.ask(), expect_ms, alone, groups: vec![(id, count)] });
+}
+
+/// How many tasks of a group may be placed now: those that may share a node, and those that must
+/// be alone.
+fn placeable(world: &World, id: GroupId) -> (u32, u32) {
+    let Some(group) = world.group(id) else { return (0, 0) };
+    let alone = group
+        .ready
+        .iter()
+        .filter(|index| group.tasks.get(index).is_some_and(|task| task.counters.runs_alone()))
+        .count();
+    let alone = u32::try_from(alone).unwrap_or(u32::MAX);
+    let room = room_of_job(world, id.job);
+    let alone_now = alone.min(room);
+    ((group.placeable() - alone).min(room - alone_now), alone_now)
+}
+
+fn room_of_job(world: &World, id: JobId) -> u32 {
+    let Some(job) = world.durable.jobs.get(&id) else { return 0 };
+    match job.spec.max_running {
+        None => u32::MAX,
+        Some(most) => most.saturating_sub(world.index.placed.get(&id).copied().unwrap_or(0)),
+    }
+}
+
+/// What a task of the group usually takes: history, else the user's word.
+fn expect_ms(world: &World, id: GroupId, spec: &GroupSpec) -> Option<u64> {
+    match world.observed.runs.get(&id) {
+        Some(runs) if runs.count >= 3 => Some(runs.mean_us / 1000),
+        _ => spec.expect_ms,
+    }
+}
+
+fn place_class(step: &mut Step<'_>, class: &Class, count: u32, on: &mut Candidates) -> u32 {
+    let want = Want {
+        resources: class.ask.resources,
+        count,
+        expect_ms: class.expect_ms,
+        alone: class.alone,
+    };
+    let picks = scheduler::place(&mut on.list, &want, step.config.policy);
+    let mut groups = class.groups.iter().copied();
+    let mut current = groups.next();
+    let mut placed = 0;
+    for pick in &picks {
+        for _ in 0..pick.count {
+            while current
+                .is_some_and(|(id, left)| left == 0 || room_of_job(step.world, id.job) == 0)
+            {
+                current = groups.next();
+            }
+            let Some((id, left)) = current.as_mut() else { break };
+            if assign(step, *id, pick.node, false, class.alone) {
+                placed += 1;
+            }
+            *left -= 1;
+        }
+    }
+    if placed > 0 {
+        let nodes = picks.len();
+        let words =
+            format!("{placed} of {count} placed on {nodes} nodes by {:?}", step.config.policy);
+        step.note(describe(&class.ask), words);
+    }
+    placed
+}
+
+fn describe(ask: &Ask) -> String {
+    format!("({})", ask.resources)
+}
+
+/// Gives the group's next task to a node. Retries go first: they have waited longest.
+fn assign(step: &mut Step<'_>, id: GroupId, node: NodeId, held: bool, alone: bool) -> bool {
+    let Some(group) = step.world.group(id) else { return false };
+    let is_alone =
+        |index: &&u32| group.tasks.get(index).is_some_and(|task| task.counters.runs_alone());
+    let retry = group.ready.iter().find(|index| is_alone(index) == alone).copied();
+    let (index, attempt) = match (retry, group.fresh.first()) {
+        (Some(index), _) => {
+            let task = TaskId { job: id.job, group: id.group, index };
+            if !step.task_event(task, TaskEvent::Place { node, held }, None) {
+                return false;
+            }
+            (index, step.world.task(task).map_or(1, |task| task.attempt))
+        }
+        (None, Some(index)) if !alone => {
+            let attempt = TaskId { job: id.job, group: id.group, index }.attempt(1);
+            let task = model::Task::first(node, held, step.now);
+            step.emit(model::Change::Placed { attempt, task });
+            (index, 1)
+        }
+        (None, _) => return false,
+    };
+    let attempt = TaskId { job: id.job, group: id.group, index }.attempt(attempt);
+    step.tell(node).assign.push((attempt, held));
+    true
+}
+
+/// The nodes that may be given work, for one set of constraints.
+#[derive(Default)]
+struct Candidates {
+    list: Vec<Candidate>,
+    of: Option<Constraints>,
+}
+
+impl Candidates {
+    /// Nothing is done when the constraints are those of the last class: `place` keeps the list
+    /// up to date itself.
+    fn load(&mut self, step: &Step<'_>, constraints: &Constraints) {
+        if self.of.as_ref() == Some(constraints) {
+            return;
+        }
+        let world = &*step.world;
+        let alone = |id| world.index.loads.get(&id).is_some_and(|load| load.alone);
+        let suits = |node: &&Node| {
+            may_work(world, node) && !alone(node.id) && constraints.allow(node)
+        };
+        self.list = world
+            .durable
+            .nodes
+            .values()
+            .filter(suits)
+            .map(|node| candidate(world, node, step.now))
+            .collect();
+        self.of = Some(constraints.clone());
+    }
+}
+
+pub(crate) fn may_work(world: &World, node: &Node) -> bool {
+    node.takes_work() && world.is_connected(node.id)
+}
+
+pub(crate) fn candidate(world: &World, node: &Node, now: Timestamp) -> Candidate {
+    let load = world.index.loads.get(&node.id);
+    Candidate {
+        node: node.id,
+        free: world.free(node.id),
+        capacity: node.capacity,
+        tasks: load.map_or(0, |load| u32::try_from(load.tasks.len()).unwrap_or(u32::MAX)),
+        paid: node.offer().is_some(),
+        hazard_ppm_hour: node.offer().map_or(0, |offer| offer.hazard_ppm_hour),
+        life_left_ms: node.deadline.map(|deadline| deadline.since(now)),
+    }
+}
+
+/// Gives nodes their next short tasks in hand, so that no slot waits for a commit (DESIGN §7).
+fn prefetch(step: &mut Step<'_>, budget: &mut u32) {
+    let queue: Vec<GroupId> = step
+        .world
+        .index
+        .queue
+        .iter()
+        .take(MAX_PREFETCH_GROUPS)
+        .map(|(_, job, group)| GroupId { job: *job, group: *group })
+        .collect();
+    for id in queue {
+        let Some(spec) = step.world.group_spec(id).cloned() else { continue };
+        let per_slot = held_per_slot(step.world, step.config, id);
+        if per_slot == 0 {
+            continue;
+        }
+        let ids: Vec<NodeId> = step
+            .world
+            .durable
+            .nodes
+            .values()
+            .filter(|node| may_work(step.world, node) && spec.constraints.allow(node))
+            .map(|node| node.id)
+            .collect();
+        for node in ids {
+            prefetch_on(step, id, &spec, node, per_slot, budget);
+        }
+    }
+}
+
+/// Only the head of the queue is prefetched: what is behind it is not next.
+const MAX_PREFETCH_GROUPS: usize = 16;
+
+fn prefetch_on(
+    step: &mut Step<'_>,
+    id: GroupId,
+    spec: &GroupSpec,
+    node: NodeId,
+    per_slot: u32,
+    budget: &mut u32,
+) {
+    let Some(load) = step.world.index.loads.get(&node) else { return };
+    if load.alone || load.tasks.is_empty() {
+        return;
+    }
+    let held = u32::try_from(load.held.len()).unwrap_or(u32::MAX);
+    let capacity = step
+        .world
+        .durable
+        .nodes
+        .get(&node)
+        .map_or(0, |node| node.capacity.times(&spec.resources).min(MAX_SLOTS));
+    let want = capacity.saturating_mul(per_slot).saturating_sub(held).min(*budget);
+    for _ in 0..want.min(placeable(step.world, id).0) {
+        if !assign(step, id, node, true, false) {
+            return;
+        }
+        *budget -= 1;
+    }
+}
+
+/// A task that asks for nothing fits any number of times; a machine still has so many slots.
+const MAX_SLOTS: u32 = 512;
+
+/// As many as run in the horizon, if it is known that they are short.
+fn held_per_slot(world: &World, config: &Config, id: GroupId) -> u32 {
+    let Some(runs) = world.observed.runs.get(&id).filter(|runs| runs.count >= 3) else { return 0 };
+    let fit = config.hold_horizon_us / runs.mean_us.max(1);
+    u32::try_from(fit).unwrap_or(u32::MAX).min(config.hold_per_slot)
+}
+
+/// Held attempts that waited long behind something, while another node has room, go back.
+fn give_back_stale(step: &mut Step<'_>) {
+    let stale: Vec<NodeId> = step
+        .world
+        .index
+        .loads
+        .iter()
+        .filter(|(_, load)| load.held.first().is_some_and(|task| is_stale(step, *task)))
+        .map(|(node, _)| *node)
+        .collect();
+    for id in stale {
+        let elsewhere = step.world.durable.nodes.values().any(|node| {
+            node.id != id && may_work(step.world, node) && step.world.free(node.id).cpu_millis > 0
+        });
+        if elsewhere {
+            nodes::retract_all(step, id);
+        }
+    }
+}
+
+fn is_stale(step: &Step<'_>, task: TaskId) -> bool {
+    let placement = step.world.task(task).and_then(|task| task.placement().copied());
+    placement.is_some_and(|placement| {
+        placement.phase == Phase::Held
+            && step.now.since(placement.assigned) >= step.config.held_patience_ms
+    })
+}

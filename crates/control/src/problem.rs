@@ -1,0 +1,145 @@
+//! What the planner is asked: classes and counts.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use model::{Ask, GroupId, Offer, Phase, Pool, TaskState, Timestamp, World};
+use planner::{Demand, OpenIntent, PlanNode, Problem};
+
+use crate::Config;
+use crate::place::may_work;
+
+/// The planner's problem as World stands. Demand is what waits, what leaves, and the backlog.
+pub fn problem(world: &World, config: &Config, now: Timestamp) -> Problem {
+    let demand = demand(world).into_iter().map(|(ask, count)| Demand { ask, count }).collect();
+    with_demand(world, config, now, demand)
+}
+
+/// The same with another demand.
+pub(crate) fn with_demand(
+    world: &World,
+    config: &Config,
+    now: Timestamp,
+    demand: Vec<Demand>,
+) -> Problem {
+    Problem {
+        based_on: world.durable.head.seq,
+        now,
+        demand,
+        nodes: nodes(world, now),
+        intents: open_intents(world),
+        offers: offers(world, now),
+        limits: config.limits.clone(),
+        frozen: frozen(world, now),
+    }
+}
+
+fn demand(world: &World) -> BTreeMap<Ask, u64> {
+    let mut demand = world.durable.backlog.demand.clone();
+    for (_, job, group) in &world.index.queue {
+        let id = GroupId { job: *job, group: *group };
+        if let (Some(group), Some(spec)) = (world.group(id), world.group_spec(id)) {
+            *demand.entry(spec.ask()).or_default() += u64::from(group.placeable());
+        }
+    }
+    for (node, load) in &world.index.loads {
+        let leaves = world.durable.nodes.get(node).is_some_and(|node| node.deadline.is_some());
+        if !leaves {
+            continue;
+        }
+        for task in load.tasks.iter().chain(&load.held) {
+            if let Some(spec) = world.group_spec(task.group_id()) {
+                *demand.entry(spec.ask()).or_default() += 1;
+            }
+        }
+    }
+    demand
+}
+
+/// What the tasks that leave a node ask for.
+pub(crate) fn leaving_demand(world: &World, node: model::NodeId) -> Vec<Demand> {
+    let mut demand: BTreeMap<Ask, u64> = BTreeMap::new();
+    let Some(load) = world.index.loads.get(&node) else { return Vec::new() };
+    for task in load.tasks.iter().chain(&load.held) {
+        let stays = world.task(*task).is_some_and(|task| match task.state {
+            TaskState::Placed(at) => at.phase != Phase::Stopping,
+            TaskState::Ready | TaskState::Backoff { .. } | TaskState::Failed(_) => false,
+        });
+        if let Some(spec) = world.group_spec(task.group_id()).filter(|_| stays) {
+            *demand.entry(spec.ask()).or_default() += 1;
+        }
+    }
+    demand.into_iter().map(|(ask, count)| Demand { ask, count }).collect()
+}
+
+fn nodes(world: &World, now: Timestamp) -> Vec<PlanNode> {
+    world
+        .durable
+        .nodes
+        .values()
+        .map(|node| {
+            let load = world.index.loads.get(&node.id);
+            let count = |len: usize| u32::try_from(len).unwrap_or(u32::MAX);
+            let booting = node.state == model::NodeState::Booting && node.deadline.is_none();
+            PlanNode {
+                id: node.id,
+                offer: node.offer().cloned(),
+                capacity: node.capacity,
+                free: world.free(node.id),
+                booting,
+                takes_work: may_work(world, node),
+                idle_ms: world.observed.idle_since.get(&node.id).map(|since| now.since(*since)),
+                tasks: load.map_or(0, |load| count(load.tasks.len())),
+                held: load.map_or(0, |load| count(load.held.len())),
+            }
+        })
+        .collect()
+}
+
+fn open_intents(world: &World) -> Vec<OpenIntent> {
+    world
+        .durable
+        .intents
+        .values()
+        .filter(|intent| intent.open_machines() > 0)
+        .map(|intent| OpenIntent {
+            offers: intent.request.offers.clone(),
+            machines: intent.open_machines(),
+        })
+        .collect()
+}
+
+/// What can be bought, without what was refused a moment ago.
+fn offers(world: &World, now: Timestamp) -> Vec<Offer> {
+    world.observed.offers.iter().filter(|offer| is_open(world, &offer.pool, now)).cloned().collect()
+}
+
+/// Whether a pool is neither hidden nor held for quota.
+pub(crate) fn is_open(world: &World, pool: &Pool, now: Timestamp) -> bool {
+    let observed = &world.observed;
+    let hidden = observed.hidden_pools.get(pool).is_some_and(|hidden| hidden.until > now);
+    let held = observed.held_options.get(&pool.option).is_some_and(|until| *until > now);
+    !hidden && !held
+}
+
+/// Fail closed (DESIGN §4.8): no voluntary retirement while the observed state is stale or a storm
+/// is on.
+fn frozen(world: &World, now: Timestamp) -> Option<Arc<str>> {
+    let ours = world.durable.nodes.values().filter(|node| node.instance().is_some());
+    let (mut all, mut noticed) = (0u32, 0u32);
+    for node in ours {
+        all += 1;
+        noticed += u32::from(node.deadline.is_some());
+    }
+    if all >= STORM_NODES && noticed * 5 > all {
+        return Some(format!("a storm is on: {noticed} of {all} machines have a notice").into());
+    }
+    match world.observed.listed {
+        Some(listed) if now.since(listed) <= Config::STALE_LISTING_MS => None,
+        _ if all == 0 => None,
+        _ => Some("the last listing of machines is too old".into()),
+    }
+}
+
+/// More than a fifth of at least so many machines under notice is a storm.
+const STORM_NODES: u32 = 5;

@@ -1,0 +1,208 @@
+//! What happens because time has passed.
+
+use model::{
+    Change, IntentEnd, IntentState, Link, Node, NodeEvent, NodeId, NodeOrigin, NodeReason,
+    NodeState, TaskEvent, TaskId, Timestamp, World,
+};
+
+use crate::step::Step;
+use crate::sync::tasks_on;
+use crate::{Config, nodes};
+
+pub(crate) fn run(step: &mut Step<'_>) {
+    backoffs(step);
+    let ids: Vec<NodeId> = step.world.durable.nodes.keys().copied().collect();
+    for id in ids {
+        if let Some(node) = step.world.durable.nodes.get(&id) {
+            let due = due_of_node(step.world, step.config, node);
+            if due.is_some_and(|due| due <= step.now) {
+                node_due(step, id);
+            }
+        }
+    }
+    expire(step);
+}
+
+/// The next moment at which [`run`] would do something.
+pub(crate) fn next(world: &World, config: &Config) -> Option<Timestamp> {
+    let backoff = world.index.backoffs.first().map(|(until, _)| *until);
+    let node = world.durable.nodes.values().filter_map(|node| due_of_node(world, config, node));
+    let notices = world.durable.notices.values().map(|notice| kept_until(notice.deadline));
+    let intents = world.durable.intents.values().map(|intent| expires(intent.opened));
+    backoff.into_iter().chain(node).chain(notices).chain(intents).min()
+}
+
+fn kept_until(deadline: Timestamp) -> Timestamp {
+    deadline.plus_ms(i64::try_from(Config::KEEP_NOTICE_MS).unwrap_or(i64::MAX))
+}
+
+fn expires(opened: Timestamp) -> Timestamp {
+    opened.plus_ms(i64::try_from(model::Intent::RESEND_MS).unwrap_or(i64::MAX))
+}
+
+fn plus(at: Timestamp, ms: u64) -> Timestamp {
+    at.plus_ms(i64::try_from(ms).unwrap_or(i64::MAX))
+}
+
+fn backoffs(step: &mut Step<'_>) {
+    while let Some((until, task)) = step.world.index.backoffs.first().copied() {
+        if until > step.now {
+            return;
+        }
+        if !step.task_event(task, TaskEvent::Due, None) {
+            step.world.index.backoffs.remove(&(until, task));
+        }
+    }
+}
+
+/// When a node wants attention next.
+fn due_of_node(world: &World, config: &Config, node: &Node) -> Option<Timestamp> {
+    let load = world.index.loads.get(&node.id);
+    let is_empty = load.is_none_or(|load| load.tasks.is_empty() && load.held.is_empty());
+    match node.state {
+        NodeState::Gone | NodeState::Retiring => None,
+        NodeState::Booting => Some(plus(node.since, config.boot_timeout_ms)),
+        NodeState::Draining if is_empty && node.instance().is_some() => Some(node.since),
+        NodeState::Ready | NodeState::Draining => {
+            let leaving = node.deadline.filter(|_| !is_empty);
+            let link = match world.observed.links.get(&node.id) {
+                Some(Link::Connected { seen }) => Some(plus(*seen, config.node_lease_ms)),
+                Some(Link::Suspect { since }) => {
+                    let lost = plus(*since, config.lost_after_ms);
+                    first_requeue(world, config, node.id, Some(*since))
+                        .min(Some(lost))
+                        .or(Some(lost))
+                }
+                None => {
+                    let lost = plus(world.observed.leader_since, config.lost_after_ms);
+                    first_requeue(world, config, node.id, None)
+                        .map_or(Some(lost), |at| Some(at.min(lost)))
+                }
+            };
+            leaving.into_iter().chain(link).min()
+        }
+    }
+}
+
+/// When the first attempt of a silent node is re-queued.
+fn first_requeue(
+    world: &World,
+    config: &Config,
+    id: NodeId,
+    since: Option<Timestamp>,
+) -> Option<Timestamp> {
+    let load = world.index.loads.get(&id)?;
+    let tasks = load.tasks.iter().chain(&load.held);
+    tasks.filter_map(|task| requeue_at(world, config, *task, since)).min()
+}
+
+/// After min(its own elapsed run time, the grace): short tasks move at once, long ones are not
+/// thrown away. After a take-over (`since` is `None`) each has the full grace.
+fn requeue_at(
+    world: &World,
+    config: &Config,
+    task: TaskId,
+    since: Option<Timestamp>,
+) -> Option<Timestamp> {
+    let placement = world.task(task)?.placement()?;
+    Some(match since {
+        None => plus(world.observed.leader_since, config.reconnect_grace_ms),
+        Some(since) => {
+            let elapsed = since.since(placement.started.unwrap_or(placement.assigned));
+            plus(since, elapsed.min(config.reconnect_grace_ms))
+        }
+    })
+}
+
+fn node_due(step: &mut Step<'_>, id: NodeId) {
+    let Some(node) = step.world.durable.nodes.get(&id).cloned() else { return };
+    match node.state {
+        NodeState::Gone | NodeState::Retiring => {}
+        NodeState::Booting => {
+            step.note(id, "did not join in time");
+            retire_or_forget(step, &node, NodeReason::NeverJoined);
+        }
+        NodeState::Ready | NodeState::Draining => {
+            if node.deadline.is_some_and(|deadline| deadline <= step.now) {
+                for task in tasks_on(step, id) {
+                    step.task_event(task, TaskEvent::NodeGone { explained: true }, None);
+                }
+            }
+            silence(step, &node);
+            let load = step.world.index.loads.get(&id);
+            let is_empty = load.is_none_or(|load| load.tasks.is_empty() && load.held.is_empty());
+            if node.state == NodeState::Draining && is_empty && node.instance().is_some() {
+                nodes::change(step, id, NodeEvent::Retire(node.reason));
+            }
+        }
+    }
+}
+
+/// A node that is not heard of becomes suspect, loses its attempts one by one, and is lost.
+fn silence(step: &mut Step<'_>, node: &Node) {
+    let now = step.now;
+    let since = match step.world.observed.links.get(&node.id).copied() {
+        Some(Link::Connected { seen }) if plus(seen, step.config.node_lease_ms) <= now => {
+            step.world.observed.links.insert(node.id, Link::Suspect { since: now });
+            step.note(node.id, "suspect: its lease has run out");
+            Some(now)
+        }
+        Some(Link::Connected { .. }) => return,
+        Some(Link::Suspect { since }) => Some(since),
+        None => None,
+    };
+    for task in tasks_on(step, node.id) {
+        let at = requeue_at(step.world, step.config, task, since);
+        if at.is_some_and(|at| at <= now) {
+            let explained = node.deadline.is_some();
+            step.task_event(task, TaskEvent::NodeGone { explained }, None);
+        }
+    }
+    let began = since.unwrap_or(step.world.observed.leader_since);
+    if plus(began, step.config.lost_after_ms) <= now {
+        retire_or_forget(step, node, NodeReason::Lost);
+    }
+}
+
+/// A machine of ours is ended; somebody's own is only forgotten.
+fn retire_or_forget(step: &mut Step<'_>, node: &Node, reason: NodeReason) {
+    match node.origin {
+        NodeOrigin::Cloud { .. } => {
+            for task in tasks_on(step, node.id) {
+                step.task_event(task, TaskEvent::NodeGone { explained: false }, None);
+            }
+            nodes::change(step, node.id, NodeEvent::Retire(reason));
+        }
+        NodeOrigin::Static { .. } => nodes::gone(step, node.id, reason),
+    }
+}
+
+/// Intents without an answer for too long, and notices that nobody claimed.
+fn expire(step: &mut Step<'_>) {
+    let now = step.now;
+    let intents: Vec<_> = step.world.durable.intents.values().cloned().collect();
+    for intent in intents.into_iter().filter(|intent| expires(intent.opened) <= now) {
+        step.note(intent.id, "closed: no answer in 10 minutes");
+        let state = IntentState::Closed(IntentEnd::Expired);
+        step.emit(Change::Intent(Box::new(model::Intent { state, since: now, ..intent })));
+    }
+    let notices: Vec<_> = step.world.durable.notices.values().cloned().collect();
+    for notice in notices.into_iter().filter(|notice| kept_until(notice.deadline) <= now) {
+        step.emit(Change::NoticeDone { instance: notice.instance, kind: notice.kind });
+    }
+}
+
+/// Since when each machine of ours has had nothing to do: the planner retires by it.
+pub(crate) fn observe_idle(step: &mut Step<'_>) {
+    let World { durable, index, observed } = &mut *step.world;
+    for node in durable.nodes.values().filter(|node| node.instance().is_some()) {
+        let load = index.loads.get(&node.id);
+        let idle = node.state == NodeState::Ready
+            && load.is_none_or(|load| load.tasks.is_empty() && load.held.is_empty());
+        if idle {
+            observed.idle_since.entry(node.id).or_insert(step.now);
+        } else {
+            observed.idle_since.remove(&node.id);
+        }
+    }
+}

@@ -1,0 +1,75 @@
+//! Job documents: what is understood, and every fault at once where it is not.
+
+use model::{JobSpec, Resources};
+use serde_json::{Value, json};
+
+fn faults(document: &Value) -> String {
+    let faults = JobSpec::parse(document).unwrap_err();
+    faults.iter().map(|fault| format!("{} {}\n", fault.pointer, fault.detail)).collect()
+}
+
+#[test]
+fn the_smallest_job() {
+    let spec = JobSpec::parse(&json!({"group": [{"command": ["true"]}]})).unwrap();
+    assert_eq!(spec.tasks(), 1);
+    assert_eq!(&*spec.name, "job");
+    let group = &spec.groups[0];
+    assert_eq!(&*group.name, "group-0");
+    let default = Resources { cpu_millis: 1000, memory_mib: 256, disk_mib: 0, gpus: 0 };
+    assert_eq!(group.resources, default);
+    assert_eq!((group.restart.max_failures, group.restart.backoff_ms), (3, 5_000));
+}
+
+#[test]
+fn a_full_job_survives_storage() {
+    let spec = JobSpec::parse(&json!({
+        "name": "digest-corpus", "kind": "batch", "namespace": "lab-1", "priority": 5,
+        "labels": {"team": "x"}, "on_task_failure": "stop", "max_running": 10,
+        "group": [{
+            "name": "digest", "items": ["a", "b"], "command": ["sh", "-c", "cat \"$EBB_ITEM\""],
+            "env": {"LEVEL": "9"}, "workdir": "/tmp", "outputs": ["out/*"],
+            "resources": {"cpu": 0.5, "memory": "256MiB", "disk": "1GiB", "gpus": 0},
+            "restart": {"max_failures": 0, "backoff": "0s", "no_retry_exit_codes": [2]},
+            "timeout": "10m", "expect": "2m", "purchase": "spot-then-on-demand",
+            "zones": ["us-east-1a"], "instance_types": ["m5.large"],
+        }],
+    }))
+    .unwrap();
+    assert_eq!(spec.groups[0].count, 2);
+    assert_eq!(spec.groups[0].resources.cpu_millis, 500);
+    let stored = serde_json::to_string(&spec).unwrap();
+    assert_eq!(serde_json::from_str::<JobSpec>(&stored).unwrap(), spec);
+}
+
+#[test]
+fn every_fault_at_once() {
+    insta::assert_snapshot!(faults(&json!({
+        "name": "", "kind": "service", "namespace": "Not Good", "priority": 5000, "colour": "red",
+        "after": ["job_0000000000000"], "labels": {"a": 1},
+        "group": [
+            {"name": "x", "count": 0, "resources": {"cpu": "-1", "memory": "lots", "gpus": -1}},
+            {"name": "x", "command": [], "items": ["a"], "count": 3, "image": "alpine"},
+            {"name": "x", "command": ["true"], "env": {"EBB_ITEM": "mine", "A=B": "c"},
+             "workdir": "here", "outputs": ["../up", "/abs"], "timeout": "soon",
+             "restart": {"backoff": "5", "no_retry_exit_codes": [0, 300]}, "purchase": "cheap"},
+        ],
+    })), @r"");
+}
+
+#[test]
+fn wrong_shapes() {
+    insta::assert_snapshot!(faults(&json!([1, 2])), @r"");
+    insta::assert_snapshot!(faults(&json!({"group": {}})), @r"");
+    insta::assert_snapshot!(faults(&json!({"group": [7]})), @r"");
+    insta::assert_snapshot!(faults(&json!({})), @r"");
+    insta::assert_snapshot!(
+        faults(&json!({"group": [{"command": ["a\u{0}b"], "count": 1_000_000_000_000_000_i64}]})),
+        @r""
+    );
+}
+
+#[test]
+fn too_many_tasks() {
+    let group = |name: &str| json!({"name": name, "command": ["true"], "count": 100_000_000});
+    insta::assert_snapshot!(faults(&json!({"group": [group("a"), group("b")]})), @r"");
+}
