@@ -1,0 +1,5 @@
+//! The demo.
+mod corpus;
+mod job;
+mod report;
+mod sums;

@@ -1,0 +1,130 @@
+//! Where a command's answer goes: a table or one JSON value on stdout, all else on stderr.
+
+use std::io::{self, IsTerminal, Write};
+
+use serde::Serialize;
+
+use crate::error::Failure;
+
+/// `--output`.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, clap::ValueEnum)]
+pub(crate) enum Format {
+    /// For people.
+    #[default]
+    Table,
+    /// For programs; its shape is stable.
+    Json,
+}
+
+/// A colour of a word.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Tone {
+    Good,
+    Bad,
+    Busy,
+    Dim,
+}
+
+/// Colours words, or leaves them: only a terminal gets escape codes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Paint {
+    colours: bool,
+}
+
+impl Paint {
+    /// For tests, pipes and files.
+    pub(crate) const PLAIN: Self = Self { colours: false };
+
+    fn of(stream: &impl IsTerminal) -> Self {
+        let wanted = std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
+        Self { colours: wanted && stream.is_terminal() }
+    }
+
+    pub(crate) fn paint(self, text: &str, tone: Tone) -> String {
+        if !self.colours {
+            return text.to_owned();
+        }
+        let code = match tone {
+            Tone::Good => 32,
+            Tone::Bad => 31,
+            Tone::Busy => 36,
+            Tone::Dim => 2,
+        };
+        format!("\x1b[{code}m{text}\x1b[0m")
+    }
+}
+
+/// How this process talks.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Screen {
+    pub(crate) format: Format,
+    pub(crate) paint: Paint,
+    /// Whether somebody watches stderr, where progress goes.
+    pub(crate) live: bool,
+}
+
+impl Screen {
+    pub(crate) fn new(format: Format) -> Self {
+        let paint = Paint::of(&io::stdout());
+        Self { format, paint, live: io::stderr().is_terminal() }
+    }
+
+    /// Prints the answer: `value` as JSON, or what `table` makes of it.
+    pub(crate) fn show<T: Serialize + ?Sized>(
+        &self,
+        value: &T,
+        table: impl FnOnce(Paint) -> String,
+    ) -> Result<(), Failure> {
+        match self.format {
+            Format::Table => self.print(&table(self.paint)),
+            Format::Json => {
+                let text = serde_json::to_string(value)
+                    .map_err(|fault| Failure::local(format!("cannot write JSON: {fault}")))?;
+                self.print(&text)
+            }
+        }
+    }
+
+    /// One text on stdout, ended by a newline.
+    pub(crate) fn print(&self, text: &str) -> Result<(), Failure> {
+        let end = if text.is_empty() || text.ends_with('\n') { "" } else { "\n" };
+        write_all(&mut io::stdout().lock(), format!("{text}{end}").as_bytes())
+    }
+
+    /// A line for people, on stderr.
+    pub(crate) fn say(&self, line: &str) {
+        // Nobody is left to tell that stderr is closed.
+        let _ = writeln!(io::stderr().lock(), "{line}");
+    }
+
+    /// A failure on stderr, in the form that was asked for.
+    pub(crate) fn fail(&self, failure: &Failure) {
+        match self.format {
+            Format::Table => self.say(&failure.to_string()),
+            Format::Json => {
+                self.say(&serde_json::to_string(failure).unwrap_or_else(|_| failure.to_string()));
+            }
+        }
+    }
+}
+
+/// Writes and flushes. A reader that went away (`ebb logs … | head`) is no fault of ours.
+pub(crate) fn write_all(to: &mut impl Write, bytes: &[u8]) -> Result<(), Failure> {
+    match to.write_all(bytes).and_then(|()| to.flush()) {
+        Err(fault) if fault.kind() != io::ErrorKind::BrokenPipe => {
+            Err(Failure::local(format!("cannot write the answer: {fault}")))
+        }
+        _ => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_a_terminal_gets_colours() {
+        assert_eq!(Paint::PLAIN.paint("ready", Tone::Good), "ready");
+        assert_eq!(Paint { colours: true }.paint("ready", Tone::Good), "\x1b[32mready\x1b[0m");
+    }
+}

@@ -1,0 +1,133 @@
+//! Values as the API answers them, for tests of rendering.
+
+use api::view::{
+    CostView, Explanation, GroupView, JobDetail, JobView, NodeView, TaskCounts, TaskView,
+};
+use model::{
+    Cause, Counters, JobId, JobSpec, JobStatus, MicroUsd, NodeId, NodeReason, Pool, PurchaseOption,
+    Resources, TaskId, TaskStatus, Timestamp,
+};
+use serde_json::json;
+
+/// The present of all samples.
+pub(crate) const NOW: Timestamp = Timestamp::from_ms(1_790_000_000_000);
+
+pub(crate) fn counts() -> TaskCounts {
+    TaskCounts {
+        total: 2000,
+        waiting: 1200,
+        backoff: 1,
+        assigned: 9,
+        running: 38,
+        leaving: 2,
+        succeeded: 740,
+        failed: 7,
+        cancelled: 3,
+    }
+}
+
+pub(crate) fn job(number: u64) -> JobView {
+    JobView {
+        id: JobId::from_number(number),
+        namespace: "default".into(),
+        name: "digest-corpus".into(),
+        status: JobStatus::Running,
+        submitted_at: NOW.plus_ms(-83_500),
+        settled_at: None,
+        labels: [("team".to_owned(), "render".to_owned())].into(),
+        tasks: counts(),
+    }
+}
+
+pub(crate) fn spec() -> JobSpec {
+    let document = json!({"name": "digest-corpus", "group": [
+        {"name": "digest", "count": 1980, "command": ["sh", "-c", "true"]},
+        {"name": "pack", "count": 20, "command": ["sh", "-c", "true"]}]});
+    JobSpec::parse(&document).expect("a right document")
+}
+
+pub(crate) fn detail() -> JobDetail {
+    let group = |name: &str, total| GroupView {
+        name: name.into(),
+        tasks: TaskCounts { total, waiting: total - 1, succeeded: 1, ..TaskCounts::default() },
+    };
+    JobDetail {
+        job: job(7),
+        spec: spec(),
+        groups: vec![group("digest", 1980), group("pack", 20)],
+        cost_micro_usd: MicroUsd(1_234),
+    }
+}
+
+pub(crate) fn task(index: u32) -> TaskView {
+    TaskView {
+        id: TaskId { job: JobId::from_number(7), group: 0, index },
+        status: TaskStatus::Failed,
+        cause: Some(Cause::TimedOut),
+        attempt: 5,
+        node: Some(NodeId::from_number(3)),
+        exit_code: Some(3),
+        counters: Counters { interrupted: 1, node_lost: 2, failed: 3, timed_out: 1, unexplained: 0 },
+    }
+}
+
+pub(crate) fn nodes() -> Vec<NodeView> {
+    let capacity = Resources { cpu_millis: 4000, memory_mib: 7680, disk_mib: 0, gpus: 0 };
+    let spot = NodeView {
+        id: NodeId::from_number(3).to_string(),
+        state: "draining".into(),
+        reason: Some(NodeReason::Notice),
+        since: NOW.plus_ms(-4_000),
+        name: Some("i-000000000000000a".into()),
+        pool: Some(Pool {
+            zone: "us-east-1a".into(),
+            instance_type: "c7g.xlarge".into(),
+            option: PurchaseOption::Spot,
+        }),
+        price_micro_usd_hour: MicroUsd(58_000),
+        capacity,
+        reserved: Resources { cpu_millis: 1500, memory_mib: 512, disk_mib: 0, gpus: 0 },
+        running: 15,
+        held: 4,
+        deadline: Some(NOW.plus_ms(5_000)),
+    };
+    let fixed = NodeView {
+        id: NodeId::from_number(4).to_string(),
+        state: "ready".into(),
+        reason: Some(NodeReason::Joined),
+        since: NOW.plus_ms(-7_200_000),
+        name: Some("desk".into()),
+        pool: None,
+        price_micro_usd_hour: MicroUsd(0),
+        reserved: Resources::default(),
+        running: 0,
+        held: 0,
+        deadline: None,
+        ..spot.clone()
+    };
+    vec![spot, fixed]
+}
+
+pub(crate) fn cost() -> CostView {
+    CostView {
+        total_micro_usd: MicroUsd(120_500),
+        task_micro_usd: MicroUsd(80_000),
+        waste_micro_usd: MicroUsd(10_000),
+        boot_micro_usd: MicroUsd(500),
+        idle_micro_usd: MicroUsd(20_000),
+        open_micro_usd: MicroUsd(10_000),
+        on_demand_micro_usd: MicroUsd(301_250),
+        instances: 12,
+    }
+}
+
+pub(crate) fn explanation() -> Explanation {
+    Explanation {
+        subject: task(17).id.to_string(),
+        summary: "waits: no node has room for it".into(),
+        details: vec![
+            "node_0000000000003 lacks cpu: 500m asked, 0m free".into(),
+            "2 machines are on order (intent_0000000000005)".into(),
+        ],
+    }
+}
