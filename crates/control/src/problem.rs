@@ -29,7 +29,7 @@ pub(crate) fn with_demand(
         nodes: nodes(world, now),
         intents: open_intents(world),
         offers: offers(world, now),
-        limits: config.limits.clone(),
+        limits: config.limits,
         frozen: frozen(world, now),
     }
 }

@@ -53,12 +53,38 @@ fn every_fault_at_once() {
              "workdir": "here", "outputs": ["../up", "/abs"], "timeout": "soon",
              "restart": {"backoff": "5", "no_retry_exit_codes": [0, 300]}, "purchase": "cheap"},
         ],
-    })), @r"");
+    })), @r#"
+    /after `after` is not built yet; leave it out
+    /colour unknown field; known are name, kind, namespace, priority, labels, on_task_failure, max_running, group
+    /name must be 1 to 128 printable bytes
+    /kind services are not built yet: write "batch"
+    /namespace `Not Good` is not a namespace: 1-63 of a-z, 0-9 and -, not at its ends
+    /priority must be a whole number from -1000 to 1000, is 5000
+    /labels/a must be text, is 1
+    /group/0/count must be a whole number from 1 to 100000000, is 0
+    /group/0 `command` is missing: the program and its arguments, as a list
+    /group/0/resources/cpu `-1` is not an amount of cpu: write "500m" or cores (0.5, 4)
+    /group/0/resources/memory `lots` is not a size: write "256MiB", "1.5GiB" or "2GB"
+    /group/0/resources/gpus must be a whole number from 0 to 1024, is -1
+    /group/1/image `image` is not built yet; leave it out
+    /group/1 `count` and `items` exclude each other: items make one task each
+    /group/1/command must have 1 to 4096 entries, has 0
+    /group/2/env/A=B a name has no `=` and does not begin with EBB_, which is ours
+    /group/2/env/EBB_ITEM a name has no `=` and does not begin with EBB_, which is ours
+    /group/2/workdir must be absolute
+    /group/2/outputs/0 must be a relative pattern without `..`, like "out/*"
+    /group/2/outputs/1 must be a relative pattern without `..`, like "out/*"
+    /group/2/restart/backoff `5` is not a duration: write "250ms", "5s", "10m", "1h30m"
+    /group/2/restart/no_retry_exit_codes/0 must be a whole number from 1 to 255, is 0
+    /group/2/restart/no_retry_exit_codes/1 must be a whole number from 1 to 255, is 300
+    /group/2/timeout `soon` is not a duration: write "250ms", "5s", "10m", "1h30m"
+    /group/2/purchase must be "spot" or "on-demand" or "spot-then-on-demand", is `cheap`
+    "#);
 }
 
 #[test]
 fn wrong_shapes() {
-    insta::assert_snapshot!(faults(&json!([1, 2])), @r"");
+    insta::assert_snapshot!(faults(&json!([1, 2])), @" must be an object, is a list");
     insta::assert_snapshot!(faults(&json!({"group": {}})), @r"");
     insta::assert_snapshot!(faults(&json!({"group": [7]})), @r"");
     insta::assert_snapshot!(faults(&json!({})), @r"");
@@ -71,5 +97,5 @@ fn wrong_shapes() {
 #[test]
 fn too_many_tasks() {
     let group = |name: &str| json!({"name": name, "command": ["true"], "count": 100_000_000});
-    insta::assert_snapshot!(faults(&json!({"group": [group("a"), group("b")]})), @r"");
+    insta::assert_snapshot!(faults(&json!({"group": [group("a"), group("b")]})), @"/group 200000000 tasks are more than the 100000000 that a job may have");
 }

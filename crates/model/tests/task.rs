@@ -124,16 +124,10 @@ fn two_unexplained_losses_isolate_and_a_third_is_poison() {
         next
     };
     let on_node = |task: Task| Task { state: placed(Phase::Admitted, true).state, ..task };
-    let once = lose(lose(placed(Phase::Admitted, true), true).pipe(on_node), false);
+    let explained = lose(placed(Phase::Admitted, true), true);
+    let once = lose(on_node(explained), false);
     assert!(!once.counters.runs_alone());
     let twice = lose(on_node(once), false);
     assert!(twice.counters.runs_alone());
     assert_eq!(lose(on_node(twice), false).state, TaskState::Failed(Cause::Poison));
 }
-
-trait Pipe: Sized {
-    fn pipe<T>(self, with: impl FnOnce(Self) -> T) -> T {
-        with(self)
-    }
-}
-impl Pipe for Task {}
