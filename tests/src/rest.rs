@@ -114,6 +114,33 @@ impl Rest {
         .await
     }
 
+    /// As [`Rest::settled`], without a limit on the whole: only on the time without progress.
+    pub async fn settled_after(&self, id: &str, tasks: u64) -> JobDetail {
+        let mut settled = 0;
+        while settled < tasks {
+            settled = until(&format!("{id} goes on"), async || {
+                let detail: JobDetail = self.try_get(&format!("/v1/jobs/{id}")).await?;
+                let now = detail.job.tasks.settled();
+                (now > settled).then_some(now)
+            })
+            .await;
+        }
+        self.settled(id).await
+    }
+
+    /// Submits many jobs, one a line.
+    ///
+    /// # Panics
+    /// When they are not accepted.
+    pub async fn submit_lines(&self, lines: String) {
+        let request = self.client.post(self.at("/v1/jobs")).bearer_auth(&self.token);
+        let request = request.header("content-type", "application/x-ndjson").body(lines);
+        let answer = request.send().await.expect("an answer");
+        let status = answer.status();
+        let text = answer.text().await.unwrap_or_default();
+        assert!(status.is_success(), "{status}: {}", text.chars().take(1000).collect::<String>());
+    }
+
     /// All tasks of a job.
     pub async fn tasks(&self, id: &str) -> Vec<TaskView> {
         let mut out = Vec::new();

@@ -116,3 +116,48 @@ pub(super) fn purity(root: &Path, metadata: &Metadata) -> Result<Vec<Breach>, Fa
     }
     Ok(breaches)
 }
+
+#[cfg(test)]
+mod tests {
+    use std::path::PathBuf;
+
+    use super::*;
+    use crate::tidy::{Dependency, Package};
+
+    #[test]
+    fn the_table_points_one_way_and_pure_crates_use_pure_ones_only() {
+        for (at, layer) in LAYERS.iter().enumerate() {
+            for used in layer.may_use {
+                let place = LAYERS.iter().position(|known| known.name == *used);
+                assert!(place.is_some_and(|place| place < at), "{} -> {used}", layer.name);
+                let used_pure = place.is_some_and(|place| LAYERS[place].pure);
+                assert!(used_pure || !layer.pure, "{} -> {used}", layer.name);
+            }
+        }
+    }
+
+    fn breaches(name: &str, uses: &str, kind: Option<&str>, ours: bool) -> usize {
+        let dependency = Dependency {
+            name: uses.to_owned(),
+            kind: kind.map(str::to_owned),
+            path: ours.then(PathBuf::new),
+        };
+        let package = Package {
+            name: name.to_owned(),
+            manifest_path: PathBuf::new(),
+            dependencies: vec![dependency],
+        };
+        table(&Metadata { packages: vec![package], target_directory: PathBuf::new() }).len()
+    }
+
+    #[test]
+    fn what_the_table_does_not_allow_is_a_breach() {
+        assert_eq!(breaches("planner", "scheduler", None, true), 0);
+        assert_eq!(breaches("scheduler", "planner", None, true), 1);
+        assert_eq!(breaches("store", "control", Some("dev"), true), 0);
+        assert_eq!(breaches("store", "control", None, true), 1);
+        assert_eq!(breaches("store", "sqlx", None, false), 0);
+        assert_eq!(breaches("manager", "sqlx", None, false), 1);
+        assert_eq!(breaches("stranger", "serde", None, false), 1);
+    }
+}
