@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use model::{
-    AttemptEnd, AttemptId, Cause, Counters, JobId, JobSpec, JobStatus, MicroUsd, NodeId,
+    AttemptEnd, AttemptId, Cause, Counters, JobId, JobSpec, JobStatus, LogPart, MicroUsd, NodeId,
     NodeReason, OutputFile, Pool, Resources, TaskId, TaskStatus, Timestamp,
 };
 use serde::{Deserialize, Serialize};
@@ -244,4 +244,90 @@ pub struct CostView {
     pub on_demand_micro_usd: MicroUsd,
     /// Machines that were launched.
     pub instances: u64,
+}
+
+/// What a settled task's settling attempt has left: `GET /v1/jobs/{id}/results`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ResultView {
+    /// The task.
+    pub task: TaskId,
+    /// The number of the attempt that settled it.
+    pub attempt: u32,
+    /// How that attempt ended.
+    pub end: AttemptEnd,
+    /// Its exit code, if it has one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub exit_code: Option<i32>,
+    /// Its standard output, where it is short; otherwise ask `/v1/tasks/{id}/logs`.
+    pub stdout: LogPart,
+    /// Its outputs.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub outputs: Vec<OutputFile>,
+}
+
+/// What a token is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum TokenPurpose {
+    /// All of REST.
+    User,
+    /// Machines that join as nodes.
+    Join,
+    /// The syncs of one node.
+    Node,
+}
+
+/// `POST /v1/tokens`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct TokenRequest {
+    /// `user` or `join`.
+    pub purpose: TokenPurpose,
+    /// For people.
+    #[serde(default)]
+    pub name: String,
+    /// How often a join token works; 1 by default.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub uses: Option<u32>,
+    /// How long it works; a join token for a day by default, a user's until it is removed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub valid_ms: Option<u64>,
+}
+
+/// 201 of `POST /v1/tokens`.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TokenMade {
+    /// The secret; shown once.
+    pub token: String,
+    /// All the rest.
+    #[serde(flatten)]
+    pub view: TokenView,
+}
+
+impl std::fmt::Debug for TokenMade {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("TokenMade").field("view", &self.view).finish_non_exhaustive()
+    }
+}
+
+/// A token, without its secret.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TokenView {
+    /// For `DELETE /v1/tokens/{id}`.
+    pub id: String,
+    /// What it is for.
+    pub purpose: TokenPurpose,
+    /// For people.
+    pub name: String,
+    /// The node of a node's token.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub node: Option<NodeId>,
+    /// How often it still works.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub uses_left: Option<u32>,
+    /// Until when it works.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub expires_at: Option<Timestamp>,
+    /// When it was made.
+    pub created_at: Timestamp,
 }

@@ -1,0 +1,82 @@
+//! What lists can be narrowed by.
+
+use model::{JobStatus, TaskStatus};
+
+use crate::sync::Stream;
+
+/// Pairs of a query.
+type Pairs = Vec<(&'static str, String)>;
+
+/// `GET /v1/jobs`.
+#[derive(Debug, Clone, Default)]
+pub struct JobsQuery {
+    /// Only those that stand so.
+    pub status: Option<JobStatus>,
+    /// Only those with this label, `KEY=VALUE`.
+    pub label: Option<String>,
+    /// `next_cursor` of the page before.
+    pub cursor: Option<String>,
+    /// Items of a page, at most 1,000.
+    pub limit: Option<u32>,
+}
+
+/// `GET /v1/jobs/{id}/tasks`, `outputs`, `results`.
+#[derive(Debug, Clone, Default)]
+pub struct TasksQuery {
+    /// Only those that stand so; for `tasks`.
+    pub status: Option<TaskStatus>,
+    /// `next_cursor` of the page before.
+    pub cursor: Option<String>,
+    /// Items of a page, at most 1,000.
+    pub limit: Option<u32>,
+}
+
+/// `GET /v1/tasks/{id}/logs`.
+#[derive(Debug, Clone, Default)]
+pub struct LogsQuery {
+    /// Which stream; standard output by default.
+    pub stream: Option<Stream>,
+    /// Of this attempt; by default the settling one, else the latest.
+    pub attempt: Option<u32>,
+    /// Whether to wait for what is not yet written; until the attempt ends.
+    pub follow: bool,
+}
+
+fn pair<T: ToString>(key: &'static str, value: Option<&T>) -> Option<(&'static str, String)> {
+    value.map(|value| (key, value.to_string()))
+}
+
+impl JobsQuery {
+    pub(super) fn pairs(&self) -> Pairs {
+        [
+            pair("status", self.status.as_ref()),
+            pair("label", self.label.as_ref()),
+            pair("cursor", self.cursor.as_ref()),
+            pair("limit", self.limit.as_ref()),
+        ]
+        .into_iter()
+        .flatten()
+        .collect()
+    }
+}
+
+impl TasksQuery {
+    pub(super) fn pairs(&self) -> Pairs {
+        [
+            pair("status", self.status.as_ref()),
+            pair("cursor", self.cursor.as_ref()),
+            pair("limit", self.limit.as_ref()),
+        ]
+        .into_iter()
+        .flatten()
+        .collect()
+    }
+}
+
+impl LogsQuery {
+    pub(super) fn pairs(&self) -> Pairs {
+        let stream = self.stream.map(|stream| ("stream", stream.as_str().to_owned()));
+        let follow = self.follow.then(|| ("follow", "1".to_owned()));
+        stream.into_iter().chain(pair("attempt", self.attempt.as_ref())).chain(follow).collect()
+    }
+}
