@@ -20,7 +20,14 @@ struct Cluster {
 
 /// `nodes` machines of 8 cores, full of one-core tasks of a million-task group.
 fn cluster(nodes: u32) -> Cluster {
-    let head = Head { term: 1, seq: 0, now: NOW, format: FORMAT, cluster: ClusterId::from_number(1), seed: 1 };
+    let head = Head {
+        term: 1,
+        seq: 0,
+        now: NOW,
+        format: FORMAT,
+        cluster: ClusterId::from_number(1),
+        seed: 1,
+    };
     let mut world = World::new(Durable::new(head));
     let config = Config::default();
     let capacity = Resources { cpu_millis: 8_000, memory_mib: 16_000, disk_mib: 0, gpus: 0 };

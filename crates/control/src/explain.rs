@@ -44,7 +44,7 @@ pub fn explain_task(
             details.extend(match at.phase {
                 Phase::Held => Some("prefetched: starts when a slot is free".to_owned()),
                 Phase::Leaving { deadline } => Some(format!("its node goes at {deadline}")),
-                Phase::Stopping => Some("told to stop".to_owned()),
+                Phase::Stopping | Phase::StoppingHeld => Some("told to stop".to_owned()),
                 Phase::Admitted => None,
             });
             details.extend(explain_node(world, at.node).map(|node| node.summary));
@@ -91,7 +91,7 @@ fn waiting(world: &World, config: &Config, id: TaskId, now: Timestamp) -> Explan
     {
         details.push(format!("nothing is bought until {until}: {why}"));
     }
-    details.push(planner::nearest(&problem(world, config, now), &spec.ask()).to_string());
+    details.push(planner::nearest(&problem(world, config, now), &spec.ask()));
     Explanation { summary: "waits for a node with room".to_owned(), details }
 }
 

@@ -61,7 +61,7 @@ fn place_waiting(step: &mut Step<'_>, budget: &mut u32) {
 }
 
 fn any_room(world: &World) -> bool {
-    let roomy = |node: &Node| may_work(world, node) && world.free(node.id).cpu_millis > 0;
+    let roomy = |node: &Node| is_open(world, node) && world.free(node.id).cpu_millis > 0;
     world.durable.nodes.values().any(roomy)
 }
 
@@ -218,10 +218,7 @@ impl Candidates {
             return;
         }
         let world = &*step.world;
-        let alone = |id| world.index.loads.get(&id).is_some_and(|load| load.alone);
-        let suits = |node: &&Node| {
-            may_work(world, node) && !alone(node.id) && constraints.allow(node)
-        };
+        let suits = |node: &&Node| is_open(world, node) && constraints.allow(node);
         self.list = world
             .durable
             .nodes
@@ -231,6 +228,13 @@ impl Candidates {
             .collect();
         self.of = Some(constraints.clone());
     }
+}
+
+/// Whether room of a node may be given to new work: what it holds comes first, or the node would
+/// start that in room that was promised to others.
+fn is_open(world: &World, node: &Node) -> bool {
+    let load = world.index.loads.get(&node.id);
+    may_work(world, node) && load.is_none_or(|load| !load.alone && load.held.is_empty())
 }
 
 pub(crate) fn may_work(world: &World, node: &Node) -> bool {
@@ -333,7 +337,7 @@ fn give_back_stale(step: &mut Step<'_>) {
         .collect();
     for id in stale {
         let elsewhere = step.world.durable.nodes.values().any(|node| {
-            node.id != id && may_work(step.world, node) && step.world.free(node.id).cpu_millis > 0
+            node.id != id && is_open(step.world, node) && step.world.free(node.id).cpu_millis > 0
         });
         if elsewhere {
             nodes::retract_all(step, id);

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use model::{Ask, GroupId, Offer, Phase, Pool, TaskState, Timestamp, World};
+use model::{Ask, GroupId, Offer, Pool, TaskState, Timestamp, World};
 use planner::{Demand, OpenIntent, PlanNode, Problem};
 
 use crate::Config;
@@ -62,7 +62,7 @@ pub(crate) fn leaving_demand(world: &World, node: model::NodeId) -> Vec<Demand> 
     let Some(load) = world.index.loads.get(&node) else { return Vec::new() };
     for task in load.tasks.iter().chain(&load.held) {
         let stays = world.task(*task).is_some_and(|task| match task.state {
-            TaskState::Placed(at) => at.phase != Phase::Stopping,
+            TaskState::Placed(at) => !at.phase.is_stopping(),
             TaskState::Ready | TaskState::Backoff { .. } | TaskState::Failed(_) => false,
         });
         if let Some(spec) = world.group_spec(task.group_id()).filter(|_| stays) {

@@ -16,7 +16,7 @@ use model::{
 use rand::{Rng, RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
-use crate::{BacklogJob, Config, Decision, Input, Joiner, Reply, problem, step};
+use crate::{BacklogJob, Commands, Config, Decision, Input, Joiner, Reply, problem, step};
 
 /// A history under way.
 pub struct Scenario {
@@ -38,11 +38,54 @@ pub struct Scenario {
 /// A node's own view.
 struct Digester {
     session: u64,
-    /// Whether each has started.
-    has: BTreeMap<AttemptId, bool>,
+    has: BTreeMap<AttemptId, Had>,
     /// Reports of what it was told to end.
     told: Vec<Transition>,
+    /// Answers that were lost: they are repeated with the next.
+    lost: Vec<Commands>,
 }
+
+/// An attempt on a node.
+#[derive(Clone, Copy)]
+struct Had {
+    started: bool,
+    held: bool,
+    ask: Resources,
+}
+
+impl Digester {
+    fn new(session: u64) -> Self {
+        Self { session, has: BTreeMap::new(), told: Vec::new(), lost: Vec::new() }
+    }
+
+    fn obey(&mut self, commands: &Commands, world: &World) {
+        for (attempt, held) in &commands.assign {
+            let Some(spec) = world.group_spec(attempt.task.group_id()) else { continue };
+            let had = Had { started: false, held: *held, ask: spec.resources };
+            self.has.entry(*attempt).or_insert(had);
+        }
+        for attempt in commands.cancel.iter().chain(&commands.retract) {
+            let outcome = match self.has.get(attempt) {
+                Some(had) if !had.started => Outcome::Returned,
+                Some(_) if commands.cancel.contains(attempt) => Outcome::Stopped,
+                Some(_) | None => continue,
+            };
+            self.has.remove(attempt);
+            self.told.push(Transition::ended_without_trace(*attempt, outcome));
+        }
+    }
+
+    /// A held attempt starts only in room that nobody was promised.
+    fn may_start(&self, attempt: &AttemptId) -> bool {
+        let Some(had) = self.has.get(attempt) else { return false };
+        let promised = self.has.values().filter(|had| had.started || !had.held);
+        let promised = promised.fold(Resources::default(), |sum, had| sum + had.ask);
+        !had.started && (!had.held || (CAPACITY - promised).holds(&had.ask))
+    }
+}
+
+const CAPACITY: Resources =
+    Resources { cpu_millis: 4_000, memory_mib: 8_000, disk_mib: 0, gpus: 0 };
 
 const START: Timestamp = Timestamp::from_ms(1_790_000_000_000);
 
@@ -102,26 +145,16 @@ impl Scenario {
         let decision = step(&mut self.world, &self.config, inputs, self.now);
         for (reply, session) in decision.replies.iter().zip(joins) {
             if let (Reply::Joined(node), Some(session)) = (reply, session) {
-                self.nodes.entry(*node).or_insert_with(|| Digester { session, has: BTreeMap::new(), told: Vec::new() });
+                self.nodes.entry(*node).or_insert_with(|| Digester::new(session));
             }
         }
         for (node, commands) in &decision.commands {
             let Some(digester) = self.nodes.get_mut(node) else { continue };
-            // Now and then an answer is lost: the inventory of the next poll must mend it.
-            if self.rng.random_ratio(1, 20) {
-                continue;
-            }
-            for (attempt, _) in &commands.assign {
-                digester.has.entry(*attempt).or_insert(false);
-            }
-            for attempt in commands.cancel.iter().chain(&commands.retract) {
-                let outcome = match digester.has.get(attempt) {
-                    Some(true) if commands.cancel.contains(attempt) => Outcome::Stopped,
-                    Some(false) => Outcome::Returned,
-                    Some(true) | None => continue,
-                };
-                digester.has.remove(attempt);
-                digester.told.push(Transition::ended_without_trace(*attempt, outcome));
+            digester.lost.push(commands.clone());
+            if self.rng.random_ratio(19, 20) {
+                for commands in std::mem::take(&mut digester.lost) {
+                    digester.obey(&commands, &self.world);
+                }
             }
         }
         for change in &decision.changes {
@@ -137,12 +170,14 @@ impl Scenario {
             0..8 => Some(self.submit()),
             8..11 => self.stop(),
             11..60 => self.sync(),
-            60..63 => self.with_node(|node, digester| Input::Closed { node, session: digester.session }),
+            60..63 => {
+                self.with_node(|node, digester| Input::Closed { node, session: digester.session })
+            }
             63..66 => self.notice(),
             66..74 => self.launched(),
             74..80 => Some(self.listed()),
             80..88 => self.plan(),
-            88..96 => Some(self.join()),
+            88..96 => self.join(),
             96..98 => self.with_node(|node, _| Input::Drain { node }),
             98 => self.with_node(|node, _| Input::Undrain { node }),
             _ => self.take_in(),
@@ -185,10 +220,10 @@ impl Scenario {
             transitions.extend(old.map(|(_, _, transition)| transition.clone()).take(3));
         }
         let inventory = self.rng.random_ratio(1, 6).then(|| inventory(digester));
-        let notice = self.rng.random_ratio(1, 40).then_some(NodeNotice {
-            kind: NoticeKind::Interruption,
-            remaining_ms: 4_000,
-        });
+        let notice = self
+            .rng
+            .random_ratio(1, 40)
+            .then_some(NodeNotice { kind: NoticeKind::Interruption, remaining_ms: 4_000 });
         let stats = Stats::default();
         Some(Input::Sync { node, session, transitions, inventory, notice, stats })
     }
@@ -199,9 +234,9 @@ impl Scenario {
         let mut out = std::mem::take(&mut digester.told);
         let attempts: Vec<AttemptId> = digester.has.keys().copied().collect();
         for attempt in attempts {
-            let started = digester.has.get(&attempt).copied().unwrap_or(false);
-            if !started && self.rng.random_ratio(2, 3) {
-                digester.has.insert(attempt, true);
+            let started = digester.has.get(&attempt).is_some_and(|had| had.started);
+            if digester.may_start(&attempt) && self.rng.random_ratio(2, 3) {
+                digester.has.entry(attempt).and_modify(|had| had.started = true);
                 out.push(Transition::Started { attempt });
             } else if self.rng.random_ratio(1, 2) {
                 digester.has.remove(&attempt);
@@ -279,12 +314,11 @@ impl Scenario {
         Some(Input::Plan(Box::new(planner::plan(&problem))))
     }
 
-    fn join(&mut self) -> Input {
-        let capacity = Resources { cpu_millis: 4_000, memory_mib: 8_000, disk_mib: 0, gpus: 0 };
+    fn join(&mut self) -> Option<Input> {
         let at = self.rng.random_range(0..self.machines.len() + 1);
         let joiner = match self.machines.values().nth(at) {
             Some(machine) if machine.state == MachineState::Running => {
-                let intent = machine.intent.unwrap_or(model::IntentId::from_number(0));
+                let intent = machine.intent?;
                 Joiner::Machine(Identity { instance: machine.instance.clone(), intent })
             }
             _ => Joiner::Static { name: format!("static-{}", at % 2).into() },
@@ -293,7 +327,7 @@ impl Scenario {
             Joiner::Machine(_) => 7,
             Joiner::Static { .. } => self.rng.next_u64() % 3,
         };
-        Input::Join { joiner, session, capacity }
+        Some(Input::Join { joiner, session, capacity: CAPACITY })
     }
 
     fn take_in(&mut self) -> Option<Input> {
@@ -304,7 +338,7 @@ impl Scenario {
 
 fn inventory(digester: &Digester) -> Vec<InventoryItem> {
     let items = digester.has.iter();
-    items.map(|(attempt, started)| InventoryItem { attempt: *attempt, started: *started }).collect()
+    items.map(|(attempt, had)| InventoryItem { attempt: *attempt, started: had.started }).collect()
 }
 
 fn outcome(rng: &mut ChaCha8Rng, started: bool) -> Outcome {
@@ -342,13 +376,14 @@ fn refused(intent: &Intent) -> Launched {
 
 fn job_spec(rng: &mut ChaCha8Rng, number: u64) -> JobSpec {
     let group = |rng: &mut ChaCha8Rng, ordinal: u32| {
+        let purchase = ["spot", "on-demand", "spot-then-on-demand"][rng.random_range(0..3)];
         serde_json::json!({
             "name": format!("g{ordinal}"),
             "count": rng.random_range(1..12),
             "command": ["true"],
             "resources": {"cpu": format!("{}m", 250 * rng.random_range(1..9)), "memory": "64MiB"},
             "restart": {"max_failures": rng.random_range(0..3), "backoff": "1s", "no_retry_exit_codes": [2]},
-            "purchase": ["spot", "on-demand", "spot-then-on-demand"][rng.random_range(0..3)],
+            "purchase": purchase,
         })
     };
     let groups: Vec<_> = (0..rng.random_range(1..3)).map(|ordinal| group(rng, ordinal)).collect();
@@ -367,7 +402,7 @@ fn job_spec(rng: &mut ChaCha8Rng, number: u64) -> JobSpec {
 fn offers() -> Vec<Offer> {
     let offer = |zone: &str, option, price| Offer {
         pool: Pool { zone: zone.into(), instance_type: "m5.xlarge".into(), option },
-        capacity: Resources { cpu_millis: 4_000, memory_mib: 8_000, disk_mib: 0, gpus: 0 },
+        capacity: CAPACITY,
         price: MicroUsd(price),
         on_demand_price: MicroUsd(192_000),
         hazard_ppm_hour: 10_000,

@@ -85,7 +85,7 @@ fn compare(step: &mut Step<'_>, node: NodeId, inventory: &[InventoryItem]) {
                 if *started {
                     step.task_event(attempt.task, TaskEvent::Started, None);
                 }
-                if placement.phase == Phase::Stopping {
+                if placement.phase.is_stopping() {
                     step.tell(node).cancel.push(*attempt);
                 }
             }
@@ -98,7 +98,7 @@ fn compare(step: &mut Step<'_>, node: NodeId, inventory: &[InventoryItem]) {
         if has.contains_key(&attempt) {
             continue;
         }
-        let arrived = placement.started.is_some() || placement.phase == Phase::Stopping;
+        let arrived = placement.started.is_some() || placement.phase.is_stopping();
         if arrived {
             // It had it and has it no more: its folder was wiped. Nobody's fault.
             step.task_event(task, TaskEvent::Ended(Outcome::Vanished), None);

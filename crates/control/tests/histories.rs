@@ -25,7 +25,8 @@ impl Rules {
             Change::Ended { attempt, end, after, .. } => {
                 assert!(self.ended.insert(*attempt), "{attempt} ended twice");
                 self.spend(*attempt, *end, *after);
-                if !matches!(after, After::Keep(task) if !matches!(task.state, TaskState::Failed(_))) {
+                if !matches!(after, After::Keep(task) if !matches!(task.state, TaskState::Failed(_)))
+                {
                     let before = self.settled.insert(attempt.task, *attempt);
                     assert_eq!(before, None, "{} settled twice", attempt.task);
                 }
@@ -48,8 +49,7 @@ impl Rules {
     fn spend(&self, attempt: AttemptId, end: AttemptEnd, after: After) {
         if let After::Keep(task) = after {
             let own = u32::from(task.counters.failed) + u32::from(task.counters.timed_out);
-            let nobodys =
-                u32::from(task.counters.interrupted) + u32::from(task.counters.node_lost);
+            let nobodys = u32::from(task.counters.interrupted) + u32::from(task.counters.node_lost);
             assert!(own + nobodys <= attempt.attempt, "{attempt}: {:?}", task.counters);
             if matches!(end, AttemptEnd::Interrupted | AttemptEnd::NodeLost) {
                 assert!(nobodys > 0);
@@ -83,7 +83,7 @@ fn check(world: &World) {
         let placed = world.index.placed.get(id).copied().unwrap_or(0);
         assert!(placed <= job.spec.max_running.unwrap_or(u32::MAX));
         for (group, spec) in job.groups.iter().zip(&job.spec.groups) {
-            let entries = u32::try_from(group.tasks.len()).unwrap();
+            let entries = u32::try_from(group.tasks.len()).expect("few tasks");
             let all = group.fresh.len() + group.succeeded.len() + group.cancelled.len() + entries;
             assert_eq!(all, spec.count, "each task is in one place");
             let restored = model::Group::restored(
@@ -101,12 +101,14 @@ fn check(world: &World) {
 fn check_notices(world: &World, changes: &[Change]) {
     for change in changes {
         if let Change::Placed { task, attempt } = change {
-            let node = task.placement().unwrap().node;
+            let node = task.placement().expect("it was placed").node;
             if let Some(node) = world.durable.nodes.get(&node) {
                 let noticed = node.deadline.is_some();
                 let still = world.task(attempt.task).is_some_and(|task| {
                     task.placement().is_some_and(|at| {
-                        at.node == node.id && at.phase == Phase::Admitted && task.attempt == attempt.attempt
+                        at.node == node.id
+                            && at.phase == Phase::Admitted
+                            && task.attempt == attempt.attempt
                     })
                 });
                 assert!(!(noticed && still), "{attempt} is on {} which has to go", node.id);

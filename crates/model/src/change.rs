@@ -6,7 +6,6 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use crate::world::NodeLoad;
 use crate::{
     After, AttemptEnd, AttemptId, Cause, GroupId, InstanceId, Intent, IntentState, IntervalSet,
     Job, JobId, JobSpec, JobStatus, LedgerRow, Node, NodeState, Notice, NoticeKind, Placement,
@@ -303,7 +302,7 @@ impl World {
             return;
         }
         self.durable.nodes.insert(node.id, node.clone());
-        self.index.loads.entry(node.id).or_insert_with(NodeLoad::default);
+        self.index.loads.entry(node.id).or_default();
         if let Some(instance) = node.instance() {
             self.index.instances.insert(instance.clone(), node.id);
         }

@@ -64,6 +64,24 @@ pub enum Phase {
     },
     /// The user wants it gone.
     Stopping,
+    /// The user wants it gone, and it was held: it reserves nothing unless it turns out to have
+    /// started.
+    StoppingHeld,
+}
+
+impl Phase {
+    /// Whether its resources are reserved.
+    pub fn reserves(self) -> bool {
+        match self {
+            Self::Admitted | Self::Leaving { .. } | Self::Stopping => true,
+            Self::Held | Self::StoppingHeld => false,
+        }
+    }
+
+    /// Whether the user wants it gone.
+    pub fn is_stopping(self) -> bool {
+        matches!(self, Self::Stopping | Self::StoppingHeld)
+    }
 }
 
 /// How a task's attempts ended, and so what they cost it. Only `failed` and `timed_out` spend the
@@ -277,18 +295,22 @@ impl Task {
             TaskEvent::Place { .. } | TaskEvent::Due => None,
             TaskEvent::Started if at.started.is_some() => None,
             TaskEvent::Started => {
-                let phase = if at.phase == Phase::Held { Phase::Admitted } else { at.phase };
+                let phase = match at.phase {
+                    Phase::Held => Phase::Admitted,
+                    Phase::StoppingHeld => Phase::Stopping,
+                    phase => phase,
+                };
                 let begun = Placement { started: Some(now), phase, ..at };
                 Some(keep(self.with(TaskState::Placed(begun))))
             }
             TaskEvent::Notice { deadline } => match at.phase {
                 Phase::Leaving { deadline: earlier } if earlier <= deadline => None,
-                Phase::Stopping => None,
-                Phase::Held | Phase::Admitted | Phase::Leaving { .. } => {
-                    phase(Phase::Leaving { deadline })
-                }
+                // What is held goes back, and does not leave.
+                Phase::Held | Phase::Stopping | Phase::StoppingHeld => None,
+                Phase::Admitted | Phase::Leaving { .. } => phase(Phase::Leaving { deadline }),
             },
-            TaskEvent::Stop if at.phase == Phase::Stopping => None,
+            TaskEvent::Stop if at.phase.is_stopping() => None,
+            TaskEvent::Stop if at.phase == Phase::Held => phase(Phase::StoppingHeld),
             TaskEvent::Stop => phase(Phase::Stopping),
             TaskEvent::NodeGone { explained } => Some(self.lost(at, explained)),
             TaskEvent::Ended(outcome) => Some(self.ended(at, outcome, restart, now)),
@@ -298,7 +320,7 @@ impl Task {
     /// Its node took it along.
     fn lost(&self, at: Placement, explained: bool) -> TaskStep {
         let mut counters = self.counters;
-        if at.phase == Phase::Stopping {
+        if at.phase.is_stopping() {
             return TaskStep { after: After::Cancelled, ended: Some(AttemptEnd::Cancelled) };
         }
         if at.started.is_none() {
@@ -306,9 +328,7 @@ impl Task {
             return TaskStep { after: After::Keep(self.with(TaskState::Ready)), ended };
         }
         if matches!(at.phase, Phase::Leaving { .. }) {
-            counters.interrupted = counters.interrupted.saturating_add(1);
-            let after = After::Keep(Self { state: TaskState::Ready, counters, ..*self });
-            return TaskStep { after, ended: Some(AttemptEnd::Interrupted) };
+            return self.interrupted();
         }
         counters.node_lost = counters.node_lost.saturating_add(1);
         if !explained {
@@ -320,6 +340,14 @@ impl Task {
         TaskStep { after, ended: Some(AttemptEnd::NodeLost) }
     }
 
+    /// A notice took it.
+    fn interrupted(&self) -> TaskStep {
+        let mut counters = self.counters;
+        counters.interrupted = counters.interrupted.saturating_add(1);
+        let after = After::Keep(Self { state: TaskState::Ready, counters, ..*self });
+        TaskStep { after, ended: Some(AttemptEnd::Interrupted) }
+    }
+
     fn ended(
         &self,
         at: Placement,
@@ -327,7 +355,7 @@ impl Task {
         restart: &Restart,
         now: Timestamp,
     ) -> TaskStep {
-        let stopping = at.phase == Phase::Stopping;
+        let stopping = at.phase.is_stopping();
         match outcome {
             Outcome::Exited { code: 0 } => {
                 TaskStep { after: After::Succeeded, ended: Some(AttemptEnd::Succeeded) }
@@ -339,12 +367,7 @@ impl Task {
                 after: After::Keep(self.with(TaskState::Ready)),
                 ended: Some(AttemptEnd::Returned),
             },
-            Outcome::Evicted | Outcome::Stopped => {
-                let mut counters = self.counters;
-                counters.interrupted = counters.interrupted.saturating_add(1);
-                let after = After::Keep(Self { state: TaskState::Ready, counters, ..*self });
-                TaskStep { after, ended: Some(AttemptEnd::Interrupted) }
-            }
+            Outcome::Evicted | Outcome::Stopped => self.interrupted(),
             Outcome::Vanished => {
                 // The machine lives: this is its software's doing, and no mark against the task.
                 let mut counters = self.counters;
@@ -363,6 +386,12 @@ impl Task {
                 let state = TaskState::Failed(Cause::NoRetry);
                 let after = After::Keep(Self { state, counters, ..*self });
                 TaskStep { after, ended: Some(AttemptEnd::Failed) }
+            }
+            // A machine that shuts down signals all its processes, and some answer with a code.
+            Outcome::Exited { .. } | Outcome::Signalled { .. }
+                if matches!(at.phase, Phase::Leaving { .. }) =>
+            {
+                self.interrupted()
             }
             Outcome::Exited { .. }
             | Outcome::Signalled { .. }
@@ -452,7 +481,9 @@ impl From<&TaskState> for TaskStatus {
             TaskState::Placed(at) => match at.phase {
                 Phase::Leaving { .. } => Self::Leaving,
                 _ if at.started.is_some() => Self::Running,
-                Phase::Held | Phase::Admitted | Phase::Stopping => Self::Assigned,
+                Phase::Held | Phase::Admitted | Phase::Stopping | Phase::StoppingHeld => {
+                    Self::Assigned
+                }
             },
         }
     }

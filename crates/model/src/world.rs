@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     Ask, Cause, ClusterId, Constraints, GroupId, GroupSpec, InstanceId, Intent, IntentId,
-    IntervalSet, JobId, JobSpec, MicroUsd, Node, NodeId, Notice, NoticeKind, Offer, Phase, Pool,
+    IntervalSet, JobId, JobSpec, MicroUsd, Node, NodeId, Notice, NoticeKind, Offer, Pool,
     PurchaseOption, Resources, Task, TaskId, TaskState, Timestamp,
 };
 
@@ -414,12 +414,12 @@ impl Index {
             TaskState::Placed(at) => {
                 *self.placed.entry(id.job).or_default() += 1;
                 let load = self.loads.entry(at.node).or_default();
-                if at.phase == Phase::Held {
-                    load.held.insert(id);
-                } else {
+                if at.phase.reserves() {
                     load.tasks.insert(id);
                     load.reserved += *ask;
                     load.alone |= task.counters.runs_alone();
+                } else {
+                    load.held.insert(id);
                 }
             }
             TaskState::Ready | TaskState::Failed(_) => {}
@@ -440,7 +440,7 @@ impl Index {
                     }
                 }
                 let Some(load) = self.loads.get_mut(&at.node) else { return };
-                if at.phase == Phase::Held {
+                if !at.phase.reserves() {
                     load.held.remove(&id);
                 } else if load.tasks.remove(&id) {
                     load.reserved -= *ask;

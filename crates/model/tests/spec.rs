@@ -4,7 +4,7 @@ use model::{JobSpec, Resources};
 use serde_json::{Value, json};
 
 fn faults(document: &Value) -> String {
-    let faults = JobSpec::parse(document).unwrap_err();
+    let faults = JobSpec::parse(document).expect_err("a faulty document");
     faults.iter().map(|fault| format!("{} {}\n", fault.pointer, fault.detail)).collect()
 }
 
@@ -85,12 +85,15 @@ fn every_fault_at_once() {
 #[test]
 fn wrong_shapes() {
     insta::assert_snapshot!(faults(&json!([1, 2])), @" must be an object, is a list");
-    insta::assert_snapshot!(faults(&json!({"group": {}})), @r"");
-    insta::assert_snapshot!(faults(&json!({"group": [7]})), @r"");
-    insta::assert_snapshot!(faults(&json!({})), @r"");
+    insta::assert_snapshot!(faults(&json!({"group": {}})), @"/group must be a list, is an object");
+    insta::assert_snapshot!(faults(&json!({"group": [7]})), @"/group/0 must be an object, is 7");
+    insta::assert_snapshot!(faults(&json!({})), @" a job needs at least one `group`");
     insta::assert_snapshot!(
         faults(&json!({"group": [{"command": ["a\u{0}b"], "count": 1_000_000_000_000_000_i64}]})),
-        @r""
+        @"
+    /group/0/count must be a whole number from 1 to 100000000, is 1000000000000000
+    /group/0/command/0 must not contain a NUL character
+    "
     );
 }
 

@@ -40,7 +40,7 @@ fn show(task: &Task) -> String {
         }
     };
     for (name, count) in counts.into_iter().filter(|(_, count)| *count > 0) {
-        write!(out, ", {name} {count}").unwrap();
+        write!(out, ", {name} {count}").expect("a String takes all");
     }
     out
 }
@@ -56,6 +56,7 @@ fn each_state_meets_each_event() {
         placed(Phase::Admitted, true),
         placed(Phase::Leaving { deadline: at(3_000) }, true),
         placed(Phase::Stopping, true),
+        placed(Phase::StoppingHeld, false),
         with(TaskState::Failed(Cause::Failed)),
     ];
     let place = TaskEvent::Place { node: NodeId::from_number(2), held: false };
@@ -77,8 +78,11 @@ fn each_state_meets_each_event() {
         ("stop", TaskEvent::Stop),
         ("due", TaskEvent::Due),
     ];
-    let restart =
-        Restart { max_failures: 1, backoff_ms: 1_000, no_retry_exit_codes: [2].into_iter().collect() };
+    let restart = Restart {
+        max_failures: 1,
+        backoff_ms: 1_000,
+        no_retry_exit_codes: [2].into_iter().collect(),
+    };
     let mut table = String::new();
     for task in &states {
         writeln!(table, "{}", show(task)).unwrap();
@@ -92,7 +96,90 @@ fn each_state_meets_each_event() {
             writeln!(table, "  {name:<18} -> {after}{end}").unwrap();
         }
     }
-    insta::assert_snapshot!(table, @r"");
+    insta::assert_snapshot!(table, @"
+    ready
+      place              -> admitted
+      stop               -> cancelled
+    backoff until 2000
+      stop               -> cancelled
+      due                -> ready
+    held
+      started            -> admitted started
+      exit 0             -> succeeded  [succeeded]
+      exit 1             -> backoff until 2000, failed 1  [failed]
+      exit 2 (no retry)  -> failed(NoRetry), failed 1  [failed]
+      signal             -> backoff until 2000, failed 1  [failed]
+      timed out          -> backoff until 2000, timed out 1  [timed-out]
+      evicted            -> ready, interrupted 1  [interrupted]
+      stopped            -> ready, interrupted 1  [interrupted]
+      returned           -> ready  [returned]
+      vanished           -> ready, node lost 1  [node-lost]
+      node gone          -> ready  [returned]
+      stop               -> stoppingheld
+    admitted
+      started            -> admitted started
+      exit 0             -> succeeded  [succeeded]
+      exit 1             -> backoff until 2000, failed 1  [failed]
+      exit 2 (no retry)  -> failed(NoRetry), failed 1  [failed]
+      signal             -> backoff until 2000, failed 1  [failed]
+      timed out          -> backoff until 2000, timed out 1  [timed-out]
+      evicted            -> ready, interrupted 1  [interrupted]
+      stopped            -> ready, interrupted 1  [interrupted]
+      returned           -> ready  [returned]
+      vanished           -> ready, node lost 1  [node-lost]
+      notice             -> leaving by 4000
+      node gone          -> ready  [returned]
+      stop               -> stopping
+    admitted started
+      exit 0             -> succeeded  [succeeded]
+      exit 1             -> backoff until 2000, failed 1  [failed]
+      exit 2 (no retry)  -> failed(NoRetry), failed 1  [failed]
+      signal             -> backoff until 2000, failed 1  [failed]
+      timed out          -> backoff until 2000, timed out 1  [timed-out]
+      evicted            -> ready, interrupted 1  [interrupted]
+      stopped            -> ready, interrupted 1  [interrupted]
+      returned           -> ready  [returned]
+      vanished           -> ready, node lost 1  [node-lost]
+      notice             -> leaving by 4000 started
+      node gone          -> ready, node lost 1, unexplained 1  [node-lost]
+      stop               -> stopping started
+    leaving by 3000 started
+      exit 0             -> succeeded  [succeeded]
+      exit 1             -> ready, interrupted 1  [interrupted]
+      exit 2 (no retry)  -> failed(NoRetry), failed 1  [failed]
+      signal             -> ready, interrupted 1  [interrupted]
+      timed out          -> backoff until 2000, timed out 1  [timed-out]
+      evicted            -> ready, interrupted 1  [interrupted]
+      stopped            -> ready, interrupted 1  [interrupted]
+      returned           -> ready  [returned]
+      vanished           -> ready, node lost 1  [node-lost]
+      node gone          -> ready, interrupted 1  [interrupted]
+      stop               -> stopping started
+    stopping started
+      exit 0             -> succeeded  [succeeded]
+      exit 1             -> cancelled  [cancelled]
+      exit 2 (no retry)  -> cancelled  [cancelled]
+      signal             -> cancelled  [cancelled]
+      timed out          -> cancelled  [cancelled]
+      evicted            -> cancelled  [cancelled]
+      stopped            -> cancelled  [cancelled]
+      returned           -> cancelled  [cancelled]
+      vanished           -> cancelled  [cancelled]
+      node gone          -> cancelled  [cancelled]
+    stoppingheld
+      started            -> stopping started
+      exit 0             -> succeeded  [succeeded]
+      exit 1             -> cancelled  [cancelled]
+      exit 2 (no retry)  -> cancelled  [cancelled]
+      signal             -> cancelled  [cancelled]
+      timed out          -> cancelled  [cancelled]
+      evicted            -> cancelled  [cancelled]
+      stopped            -> cancelled  [cancelled]
+      returned           -> cancelled  [cancelled]
+      vanished           -> cancelled  [cancelled]
+      node gone          -> cancelled  [cancelled]
+    failed(Failed)
+    ");
 }
 
 #[test]
