@@ -1,0 +1,153 @@
+//! Postgres: every commit is one call of one function.
+
+use std::time::Duration;
+
+use serde::Serialize;
+use sqlx::Arguments;
+use sqlx::postgres::{PgArguments, PgConnectOptions, PgPool, PgPoolOptions};
+
+use crate::StoreError;
+use crate::batch::{Batch, json};
+use crate::open::{POSTGRES, migration_error, migrator};
+use crate::rows::Row;
+use crate::sqlite::Post;
+
+/// No statement of ours may hold anything for longer. The lease must be longer than this, so that
+/// nothing that a leader began is still under way when its lease has run out.
+pub const STATEMENT_TIMEOUT_MS: u64 = 4_000;
+/// Waiting for a lock ends before the statement does.
+pub const LOCK_TIMEOUT_MS: u64 = 3_000;
+/// A transaction of a stopped process gives its locks back after this.
+pub const IDLE_TIMEOUT_MS: u64 = 3_000;
+
+/// For what the leader must never wait for: its commits and its lease.
+const LEADING: u32 = 3;
+/// For GETs, posts and the load.
+const READING: u32 = 12;
+
+#[derive(Debug)]
+pub(crate) struct PostgresDb {
+    pub(crate) leading: PgPool,
+    pub(crate) pool: PgPool,
+}
+
+impl PostgresDb {
+    pub(crate) async fn open(url: &str) -> Result<Self, StoreError> {
+        let options: PgConnectOptions =
+            url.parse().map_err(|_: sqlx::Error| StoreError::Url(without_password(url)))?;
+        let options = options.application_name("ebbtide").statement_cache_capacity(256).options([
+            ("statement_timeout", STATEMENT_TIMEOUT_MS.to_string()),
+            ("lock_timeout", LOCK_TIMEOUT_MS.to_string()),
+            ("idle_in_transaction_session_timeout", IDLE_TIMEOUT_MS.to_string()),
+            ("synchronous_commit", "on".to_owned()),
+        ]);
+        let pool = |most| {
+            PgPoolOptions::new()
+                .max_connections(most)
+                .acquire_timeout(Duration::from_secs(5))
+                // A ping before each use would be a second round trip.
+                .test_before_acquire(false)
+                .connect_with(options.clone())
+        };
+        let leading = pool(LEADING).await?;
+        migrator(POSTGRES).run(&leading).await.map_err(migration_error)?;
+        Ok(Self { leading, pool: pool(READING).await? })
+    }
+}
+
+fn without_password(url: &str) -> String {
+    match (url.split_once("://"), url.rsplit_once('@')) {
+        (Some((scheme, _)), Some((_, host))) => format!("{scheme}://…@{host}"),
+        _ => url.to_owned(),
+    }
+}
+
+/// Rows as JSON, or NULL when there are none: the function then skips the table.
+fn rare<R: Serialize>(rows: &[R]) -> Result<Option<String>, StoreError> {
+    if rows.is_empty() { Ok(None) } else { json(rows).map(Some) }
+}
+
+fn commit_arguments(batch: &Batch) -> Result<PgArguments, StoreError> {
+    let rows = &batch.rows;
+    let rare = [
+        rare(&rows.job_states)?,
+        rare(&rows.labels)?,
+        rare(&rows.sums)?,
+        rare(&rows.nodes)?,
+        rare(&rows.intents)?,
+        rare(&rows.notices)?,
+        rare(&rows.notices_done)?,
+        rare(&rows.answers)?,
+    ];
+    let mut arguments = PgArguments::default();
+    let mut bind = || {
+        arguments.add(batch.term.cast_signed())?;
+        arguments.add(batch.prev().cast_signed())?;
+        arguments.add(batch.seq.cast_signed())?;
+        arguments.add(batch.now.as_ms())?;
+        arguments.add(&batch.log)?;
+        Row::bind_columns(&rows.jobs, &mut arguments)?;
+        Row::bind_columns(&rows.groups, &mut arguments)?;
+        Row::bind_columns(&rows.tasks, &mut arguments)?;
+        Row::bind_columns(&rows.ended_tasks, &mut arguments)?;
+        Row::bind_columns(&rows.attempts, &mut arguments)?;
+        Row::bind_columns(&rows.spends, &mut arguments)?;
+        for text in &rare {
+            arguments.add(text)?;
+        }
+        Row::bind_columns(&rows.inbox_done, &mut arguments)
+    };
+    bind().map_err(sqlx::Error::Encode)?;
+    Ok(arguments)
+}
+
+/// `SELECT name($1, …)` with casts for the JSON parameters, which travel as text.
+fn call(name: &str, parameters: usize, json: std::ops::RangeInclusive<usize>) -> String {
+    let placeholders: Vec<String> = (1..=parameters)
+        .map(|number| {
+            if json.contains(&number) {
+                format!("CAST(${number}::TEXT AS JSON)")
+            } else {
+                format!("${number}")
+            }
+        })
+        .collect();
+    format!("SELECT * FROM {name}({})", placeholders.join(", "))
+}
+
+/// One round trip. False: fenced.
+pub(crate) async fn commit(db: &PostgresDb, batch: &Batch) -> Result<bool, StoreError> {
+    let arguments = commit_arguments(batch)?;
+    let parameters = arguments.len();
+    // Safe: made of a name and of placeholders.
+    let sql = sqlx::AssertSqlSafe(call("ebb_commit", parameters, parameters - 8..=parameters - 1));
+    let (done,): (bool,) = sqlx::query_as_with(sql, arguments).fetch_one(&db.leading).await?;
+    Ok(done)
+}
+
+/// One round trip; what was kept under the key before, if anything was.
+pub(crate) async fn post(
+    db: &PostgresDb,
+    post: &Post<'_>,
+) -> Result<Option<(String, String)>, StoreError> {
+    let (labels, inbox) = (json(post.labels)?, json(post.inbox)?);
+    let answer = post.answer;
+    let mut arguments = PgArguments::default();
+    let mut bind = || {
+        Row::bind_columns(post.jobs, &mut arguments)?;
+        arguments.add(&labels)?;
+        arguments.add(&inbox)?;
+        arguments.add(answer.map(|answer| &answer.namespace))?;
+        arguments.add(answer.map(|answer| &answer.key))?;
+        arguments.add(answer.map(|answer| &answer.hash))?;
+        arguments.add(answer.map(|answer| &answer.answer))?;
+        arguments.add(answer.map(|answer| answer.at_ms))?;
+        arguments.add(post.oldest_ms)
+    };
+    bind().map_err(sqlx::Error::Encode)?;
+    let parameters = arguments.len();
+    let sql = sqlx::AssertSqlSafe(call("ebb_post", parameters, parameters - 7..=parameters - 6));
+    let (hash, answer): (Option<String>, Option<String>) =
+        sqlx::query_as_with(sql, arguments).fetch_one(&db.pool).await?;
+    Ok(hash.zip(answer))
+}

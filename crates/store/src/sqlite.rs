@@ -1,0 +1,230 @@
+//! SQLite: one file, one process, one writer, a few readers.
+
+use std::fs::{File, OpenOptions, TryLockError};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use sqlx::sqlite::{
+    SqliteArguments, SqliteConnectOptions, SqliteConnection, SqliteJournalMode, SqlitePool,
+    SqlitePoolOptions, SqliteSynchronous,
+};
+use sqlx::{AssertSqlSafe, SqlSafeStr};
+
+use crate::batch::{Batch, Rows};
+use crate::open::{SQLITE, migration_error, migrator};
+use crate::rows::{AnswerRow, InboxKey, InboxPost, JobRow, JobStateRow, Row};
+use crate::{StoreError, rows};
+
+/// Reads do not wait for each other, and a GET is short.
+const READERS: u32 = 4;
+/// Values of one statement: SQLite's own limit is 32,766.
+const MAX_VALUES: usize = 30_000;
+/// Rows of one statement. Each count is a statement of its own in the cache, so there are few.
+const CHUNKS: [usize; 4] = [256, 32, 4, 1];
+
+#[derive(Debug)]
+pub(crate) struct SqliteDb {
+    pub(crate) writer: SqlitePool,
+    pub(crate) readers: SqlitePool,
+    /// Locked as long as this store lives.
+    _lock: File,
+}
+
+impl SqliteDb {
+    pub(crate) async fn open(path: &Path) -> Result<Self, StoreError> {
+        let lock = lock(path)?;
+        let options = SqliteConnectOptions::new()
+            .filename(path)
+            .journal_mode(SqliteJournalMode::Wal)
+            .synchronous(SqliteSynchronous::Full)
+            .busy_timeout(Duration::from_secs(5))
+            .foreign_keys(false)
+            .statement_cache_capacity(256);
+        // A checkpoint costs two more fsyncs: not after every fourth megabyte.
+        let writing = options.clone().create_if_missing(true).pragma("wal_autocheckpoint", "8000");
+        let writer = SqlitePoolOptions::new()
+            .max_connections(1)
+            .min_connections(1)
+            .idle_timeout(None)
+            .max_lifetime(None)
+            .connect_with(writing)
+            .await?;
+        migrator(SQLITE).run(&writer).await.map_err(migration_error)?;
+        let readers = SqlitePoolOptions::new()
+            .max_connections(READERS)
+            .idle_timeout(None)
+            .max_lifetime(None)
+            .connect_with(options.pragma("query_only", "on"))
+            .await?;
+        Ok(Self { writer, readers, _lock: lock })
+    }
+}
+
+fn lock(path: &Path) -> Result<File, StoreError> {
+    let mut name = path.as_os_str().to_owned();
+    name.push(".lock");
+    let lock_path = PathBuf::from(name);
+    let file = OpenOptions::new()
+        .create(true)
+        .truncate(false)
+        .write(true)
+        .open(&lock_path)
+        .map_err(|source| StoreError::File { path: lock_path.clone(), source })?;
+    match file.try_lock() {
+        Ok(()) => Ok(file),
+        Err(TryLockError::WouldBlock) => Err(StoreError::InUse { path: path.to_owned() }),
+        Err(TryLockError::Error(source)) => Err(StoreError::File { path: lock_path, source }),
+    }
+}
+
+/// One transaction. False: fenced.
+pub(crate) async fn commit(db: &SqliteDb, batch: &Batch) -> Result<bool, StoreError> {
+    let mut transaction = db.writer.begin_with("BEGIN IMMEDIATE").await?;
+    let moved = sqlx::query("UPDATE head SET seq = $1, now_ms = $2 WHERE term = $3 AND seq = $4")
+        .bind(batch.seq.cast_signed())
+        .bind(batch.now.as_ms())
+        .bind(batch.term.cast_signed())
+        .bind(batch.prev().cast_signed())
+        .execute(&mut *transaction)
+        .await?;
+    if moved.rows_affected() != 1 {
+        transaction.rollback().await?;
+        return Ok(false);
+    }
+    sqlx::query("INSERT INTO log (seq, at_ms, changes) VALUES ($1, $2, $3)")
+        .bind(batch.seq.cast_signed())
+        .bind(batch.now.as_ms())
+        .bind(&batch.log)
+        .execute(&mut *transaction)
+        .await?;
+    write_rows(&mut transaction, &batch.rows).await?;
+    transaction.commit().await?;
+    Ok(true)
+}
+
+async fn write_rows(to: &mut SqliteConnection, rows: &Rows) -> Result<(), StoreError> {
+    insert_jobs(to, &rows.jobs).await?;
+    put(to, "INSERT OR REPLACE INTO job_groups", "", &rows.groups).await?;
+    put(to, "INSERT OR REPLACE INTO tasks", "", &rows.tasks).await?;
+    let ended = "DELETE FROM tasks WHERE (job, grp, idx) IN (VALUES ";
+    each_chunk(to, ended, ")", &rows.ended_tasks).await?;
+    put(to, "INSERT INTO attempts", "", &rows.attempts).await?;
+    put(to, "INSERT INTO ledger", "", &rows.spends).await?;
+    update_jobs(to, &rows.job_states).await?;
+    put(to, "INSERT OR IGNORE INTO job_labels", "", &rows.labels).await?;
+    let added = "ON CONFLICT (kind) DO UPDATE SET micro_usd = micro_usd + excluded.micro_usd";
+    put(to, "INSERT INTO ledger_sums", added, &rows.sums).await?;
+    put(to, "INSERT OR REPLACE INTO nodes", "", &rows.nodes).await?;
+    put(to, "INSERT OR REPLACE INTO intents", "", &rows.intents).await?;
+    put(to, "INSERT OR REPLACE INTO notices", "", &rows.notices).await?;
+    let done = "DELETE FROM notices WHERE (instance, kind) IN (VALUES ";
+    each_chunk(to, done, ")", &rows.notices_done).await?;
+    put(to, "INSERT OR IGNORE INTO idempotency", "", &rows.answers).await?;
+    let done: &[InboxKey] = &rows.inbox_done;
+    each_chunk(to, "DELETE FROM inbox WHERE number IN (VALUES ", ")", done).await?;
+    Ok(())
+}
+
+/// A job that is in the inbox already is taken over from there; any other is an id drawn twice.
+async fn insert_jobs(to: &mut SqliteConnection, jobs: &[JobRow]) -> Result<(), StoreError> {
+    let taken_over = "ON CONFLICT (id) DO UPDATE SET demand = excluded.demand, \
+         state = excluded.state, status = excluded.status, settled_ms = excluded.settled_ms, \
+         stopping = excluded.stopping WHERE jobs.state = 'inbox'";
+    let written = put(to, "INSERT INTO jobs", taken_over, jobs).await?;
+    if usize::try_from(written).ok() == Some(jobs.len()) {
+        Ok(())
+    } else {
+        Err(StoreError::Refused(sqlx::Error::Protocol("a job id is taken".into())))
+    }
+}
+
+async fn update_jobs(to: &mut SqliteConnection, states: &[JobStateRow]) -> Result<(), StoreError> {
+    let before = "WITH u (id, state, status, settled_ms, stopping) AS (VALUES ";
+    let after = ") UPDATE jobs SET state = u.state, status = u.status, \
+         settled_ms = u.settled_ms, stopping = COALESCE(u.stopping, jobs.stopping), demand = NULL \
+         FROM u WHERE jobs.id = u.id";
+    each_chunk(to, before, after, states).await?;
+    Ok(())
+}
+
+async fn put<R: Row>(
+    to: &mut SqliteConnection,
+    verb: &str,
+    after: &str,
+    rows: &[R],
+) -> Result<u64, StoreError> {
+    if rows.is_empty() {
+        return Ok(0);
+    }
+    let before = format!("{verb} ({}) VALUES ", R::COLUMNS.join(", "));
+    each_chunk(to, &before, after, rows).await
+}
+
+/// One statement for each chunk of rows: `before (?, ?), (?, ?) after`.
+async fn each_chunk<R: Row>(
+    to: &mut SqliteConnection,
+    before: &str,
+    after: &str,
+    mut rows: &[R],
+) -> Result<u64, StoreError> {
+    let mut written = 0;
+    let width = R::COLUMNS.len();
+    while !rows.is_empty() {
+        let fits = |size: &usize| *size <= rows.len() && *size * width <= MAX_VALUES;
+        let size = CHUNKS.into_iter().find(fits).unwrap_or(1);
+        let (chunk, rest) = rows.split_at(size);
+        let mut values = SqliteArguments::default();
+        for row in chunk {
+            row.bind_values(&mut values).map_err(sqlx::Error::Encode)?;
+        }
+        let one = format!("({})", vec!["?"; width].join(", "));
+        let sql = format!("{before}{}{after}", vec![one.as_str(); size].join(", "));
+        // Safe: made of our own table and column names and of question marks.
+        let query = sqlx::query_with(AssertSqlSafe(sql).into_sql_str(), values);
+        written += query.execute(&mut *to).await?.rows_affected();
+        rows = rest;
+    }
+    Ok(written)
+}
+
+/// What a replica posts; see [`crate::Store::post`].
+pub(crate) struct Post<'p> {
+    pub(crate) jobs: &'p [JobRow],
+    pub(crate) labels: &'p [rows::LabelRow],
+    pub(crate) inbox: &'p [InboxPost],
+    pub(crate) answer: Option<&'p AnswerRow>,
+    pub(crate) oldest_ms: i64,
+}
+
+/// One transaction; what was kept under the key before, if anything was.
+pub(crate) async fn post(
+    db: &SqliteDb,
+    post: &Post<'_>,
+) -> Result<Option<(String, String)>, StoreError> {
+    let mut transaction = db.writer.begin_with("BEGIN IMMEDIATE").await?;
+    if let Some(answer) = post.answer {
+        sqlx::query("DELETE FROM idempotency WHERE namespace = $1 AND key = $2 AND at_ms < $3")
+            .bind(&answer.namespace)
+            .bind(&answer.key)
+            .bind(post.oldest_ms)
+            .execute(&mut *transaction)
+            .await?;
+        let kept = sqlx::query_as(
+            "SELECT hash, answer FROM idempotency WHERE namespace = $1 AND key = $2",
+        )
+        .bind(&answer.namespace)
+        .bind(&answer.key)
+        .fetch_optional(&mut *transaction)
+        .await?;
+        if kept.is_some() {
+            transaction.rollback().await?;
+            return Ok(kept);
+        }
+        put(&mut transaction, "INSERT INTO idempotency", "", std::slice::from_ref(answer)).await?;
+    }
+    put(&mut transaction, "INSERT INTO jobs", "", post.jobs).await?;
+    put(&mut transaction, "INSERT OR IGNORE INTO job_labels", "", post.labels).await?;
+    put(&mut transaction, "INSERT INTO inbox", "", post.inbox).await?;
+    transaction.commit().await?;
+    Ok(None)
+}
