@@ -46,7 +46,7 @@ fn cluster(nodes: u32) -> Cluster {
         })
         .collect();
     let document = serde_json::json!({"group": [{"command": ["true"], "count": 1_000_000}]});
-    let spec = Arc::new(JobSpec::parse(&document).unwrap());
+    let spec = Arc::new(JobSpec::parse(&document).expect("a right document"));
     let submit = Input::Submit { job: JobId::from_number(1), spec };
     let decision = step(&mut world, &config, vec![submit], NOW);
     let assigned = |node| {
