@@ -12,6 +12,9 @@ use crate::{Instance, Market, Stop};
 /// its processes is that old: short tasks only would all end in time, and prove nothing.
 const PATIENCE: u64 = 4;
 
+/// A look may fall between two short tasks: a machine is idle when none was seen for so long.
+const PAUSE_MS: u64 = 500;
+
 /// What whoever drives the market has to do to a machine.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Action {
@@ -33,8 +36,10 @@ pub enum Action {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Busyness {
-    /// Since when it has been seen busy without a pause.
+    /// Since when it has been seen busy without a pause to speak of.
     pub since: Timestamp,
+    /// When it was last seen busy.
+    pub seen: Timestamp,
     /// Age of its oldest process of work when it was last looked at.
     pub oldest_ms: u64,
 }
@@ -96,8 +101,12 @@ impl Market {
         self.advance(now);
         let now = self.now;
         for (id, instance) in &mut self.instances {
-            let since = instance.busy.map_or(now, |busy| busy.since);
-            instance.busy = oldest_ms.get(id).map(|age| Busyness { since, oldest_ms: *age });
+            let before = instance.busy.filter(|busy| now.since(busy.seen) < PAUSE_MS);
+            let since = before.map_or(now, |busy| busy.since);
+            instance.busy = match oldest_ms.get(id) {
+                Some(age) => Some(Busyness { since, seen: now, oldest_ms: *age }),
+                None => before,
+            };
         }
     }
 
@@ -205,7 +214,9 @@ impl Market {
     fn victims(&self, strike: Strike) -> Vec<InstanceId> {
         let busy_ms = self.weather.drill.busy_ms;
         in_order(self.strikable().filter(|instance| {
-            let Some(busy) = instance.busy else { return false };
+            let Some(busy) = instance.busy.filter(|busy| busy.seen == self.now) else {
+                return false;
+            };
             let busy_for_ms = self.now.since(busy.since);
             match strike {
                 Strike::Kill => busy_for_ms >= busy_ms,

@@ -209,8 +209,10 @@ fn a_drill_strikes_busy_machines_one_after_another() {
     let mut market = market(Weather { notice_ms: 3_000, drill, ..Weather::default() });
     let ids = launch(&mut market, 3);
     let working = &ids[..2];
-    busy(&mut market, working, 100, at(0));
-    assert_eq!(market.due(at(900)), [], "not busy for long enough");
+    for ms in (0..1_000).step_by(100) {
+        busy(&mut market, working, 100, at(ms));
+        assert_eq!(market.due(at(ms)), [], "not busy for long enough");
+    }
     busy(&mut market, working, 1_100, at(1_000));
     let mut struck = market.due(at(1_000));
     assert_eq!(struck.len(), 1);
@@ -243,11 +245,30 @@ fn short_tasks_are_noticed_after_patience_only() {
     let mut market = market(Weather { drill, ..Weather::default() });
     let ids = launch(&mut market, 1);
     for ms in (0..4_000).step_by(100) {
-        busy(&mut market, &ids, 50, at(ms));
+        // Every third look falls between two tasks.
+        let seen = if ms % 300 == 200 { &[] } else { &ids[..] };
+        busy(&mut market, seen, 50, at(ms));
         assert_eq!(market.due(at(ms)), []);
     }
-    busy(&mut market, &ids, 50, at(4_000));
-    assert_eq!(market.due(at(4_000)).len(), 1);
+    busy(&mut market, &[], 0, at(4_000));
+    assert_eq!(market.due(at(4_000)), [], "idle at this moment");
+    busy(&mut market, &ids, 50, at(4_100));
+    assert_eq!(market.due(at(4_100)).len(), 1);
+}
+
+#[test]
+fn a_pause_ends_being_busy() {
+    let drill = Drill { notices: 0, kills: 1, busy_ms: 1_000, gap_ms: 0 };
+    let mut market = market(Weather { drill, ..Weather::default() });
+    let ids = launch(&mut market, 1);
+    busy(&mut market, &ids, 50, at(0));
+    busy(&mut market, &[], 50, at(900));
+    busy(&mut market, &ids, 50, at(1_000));
+    assert_eq!(market.due(at(1_000)), []);
+    busy(&mut market, &ids, 50, at(1_400));
+    busy(&mut market, &ids, 50, at(1_800));
+    busy(&mut market, &ids, 50, at(2_000));
+    assert_eq!(market.due(at(2_000)).len(), 1);
 }
 
 #[test]

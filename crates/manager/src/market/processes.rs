@@ -2,8 +2,9 @@
 //!
 //! Each process of a machine has `EBB_MACHINE=<instance>` in its environment, for the worker has
 //! got it from the market and passes it on. Tasks lead process groups of their own and may be
-//! re-parented, so that neither group nor parent would find them all; a task that clears its
-//! environment is found as a child or group member of one that did not.
+//! re-parented, so that neither group nor parent would find them all; one that clears its
+//! environment is found as a child or group member of one that did not. One that does both, and
+//! starts a session of its own, escapes: only a cgroup would hold it.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
@@ -92,6 +93,10 @@ impl Stat {
         Some(Self { pid, state, parent, group, session, start_ticks })
     }
 
+    fn may_be_ended(&self) -> bool {
+        u32::try_from(self.pid).is_ok_and(|pid| pid > 1 && pid != process::id())
+    }
+
     fn is_dead(&self) -> bool {
         matches!(self.state, b'Z' | b'X' | b'x')
     }
@@ -171,8 +176,9 @@ pub(super) fn oldest(machine: &InstanceId) -> io::Result<Option<i32>> {
 pub(super) fn end(machines: &BTreeSet<InstanceId>) -> io::Result<usize> {
     let begun = Instant::now();
     let mut ended = BTreeSet::new();
+    let mut known = BTreeSet::new();
     loop {
-        let left = of(machines, &scan()?);
+        let left = of(machines, &scan()?, &mut known);
         for stat in &left {
             // Gone already is what we want.
             let _ = kill(Pid::from_raw(stat.pid), Signal::SIGKILL);
@@ -193,34 +199,36 @@ pub(super) fn end(machines: &BTreeSet<InstanceId>) -> io::Result<usize> {
 /// How many processes machines have.
 #[cfg(test)]
 pub(super) fn count(machines: &BTreeSet<InstanceId>) -> io::Result<usize> {
-    Ok(of(machines, &scan()?).len())
+    Ok(of(machines, &scan()?, &mut BTreeSet::new()).len())
 }
 
 fn still_runs(stat: &Stat) -> bool {
     Stat::read(stat.pid).is_ok_and(|now| now.start_ticks == stat.start_ticks && !now.is_dead())
 }
 
-/// The processes of machines: those that say so, and whom they brought forth.
-fn of(machines: &BTreeSet<InstanceId>, all: &[Seen]) -> Vec<Stat> {
+/// The processes of machines: those that say so, and whom they brought forth. `known` are the
+/// numbers and groups of those found before, for one that was just ended may have had a child that
+/// nobody had seen: it is in the group still.
+fn of(machines: &BTreeSet<InstanceId>, all: &[Seen], known: &mut BTreeSet<i32>) -> Vec<Stat> {
     let says_so = |seen: &Seen| seen.machine.as_ref().is_some_and(|name| machines.contains(name));
     // Never the market itself, whatever its environment says, nor init.
-    let others = all.iter().filter(|seen| {
-        u32::try_from(seen.stat.pid).is_ok_and(|pid| pid != process::id() && pid != 1)
-    });
-    let (mut own, mut others): (Vec<&Seen>, Vec<&Seen>) = others.partition(|seen| says_so(seen));
-    let mut pids: BTreeSet<i32> = own.iter().map(|seen| seen.stat.pid).collect();
+    let mut others: Vec<&Seen> = all.iter().filter(|seen| seen.stat.may_be_ended()).collect();
+    let mut own = Vec::new();
     loop {
         let belongs = |seen: &&Seen| {
             let stat = &seen.stat;
-            [stat.parent, stat.group, stat.session].iter().any(|pid| pids.contains(pid))
+            let ties = [stat.parent, stat.group, stat.session];
+            says_so(seen) || ties.iter().any(|pid| known.contains(pid))
         };
         let (found, rest): (Vec<&Seen>, Vec<&Seen>) = others.into_iter().partition(belongs);
         others = rest;
         if found.is_empty() {
-            return own.into_iter().map(|seen| seen.stat).collect();
+            return own;
         }
-        pids.extend(found.iter().map(|seen| seen.stat.pid));
-        own.extend(found);
+        // A worker leads a group from the start, so that none of its groups is a stranger's. Its
+        // session is the manager's.
+        known.extend(found.iter().flat_map(|seen| [seen.stat.pid, seen.stat.group]));
+        own.extend(found.iter().map(|seen| seen.stat));
     }
 }
 
@@ -245,26 +253,43 @@ mod tests {
         assert_eq!(of(""), (None, false));
     }
 
-    #[test]
-    fn descendants_and_members_of_groups_belong_to_the_machine() {
-        let seen = |pid, parent, group, session, machine: Option<&str>| Seen {
+    fn seen(pid: i32, parent: i32, group: i32, session: i32, machine: Option<&str>) -> Seen {
+        Seen {
             stat: Stat { pid, state: b'S', parent, group, session, start_ticks: 1 },
             machine: machine.map(InstanceId::new),
             task: false,
-        };
+        }
+    }
+
+    fn pids_of(machine: &str, all: &[Seen], known: &mut BTreeSet<i32>) -> Vec<i32> {
+        let machines = BTreeSet::from([InstanceId::new(machine)]);
+        let mut pids: Vec<i32> = of(&machines, all, known).iter().map(|stat| stat.pid).collect();
+        pids.sort_unstable();
+        pids
+    }
+
+    #[test]
+    fn descendants_and_members_of_groups_belong_to_the_machine() {
         let all = [
-            seen(10, 1, 10, 5, Some("i-1")),
+            seen(10, 7, 10, 5, Some("i-1")),
             seen(11, 10, 11, 5, None),
             seen(12, 11, 12, 12, None),
             seen(13, 1, 12, 12, None),
-            seen(20, 1, 20, 5, Some("i-2")),
+            seen(20, 7, 20, 5, Some("i-2")),
             seen(21, 20, 21, 5, None),
             seen(5, 1, 5, 5, None),
+            seen(7, 5, 7, 5, None),
         ];
-        let machines = BTreeSet::from([InstanceId::new("i-1")]);
-        let mut pids: Vec<i32> = of(&machines, &all).iter().map(|stat| stat.pid).collect();
-        pids.sort_unstable();
-        assert_eq!(pids, [10, 11, 12, 13]);
+        assert_eq!(pids_of("i-1", &all, &mut BTreeSet::new()), [10, 11, 12, 13]);
+    }
+
+    #[test]
+    fn a_child_born_while_its_parent_was_ended_is_found_by_its_group() {
+        let mut known = BTreeSet::new();
+        let first = [seen(10, 7, 10, 5, Some("i-1")), seen(11, 1, 11, 11, Some("i-1"))];
+        assert_eq!(pids_of("i-1", &first, &mut known), [10, 11]);
+        let second = [seen(12, 1, 11, 11, None), seen(13, 1, 13, 5, None)];
+        assert_eq!(pids_of("i-1", &second, &mut known), [12]);
     }
 
     #[test]
