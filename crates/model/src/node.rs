@@ -131,15 +131,15 @@ impl Node {
             (_, NodeEvent::Gone(reason)) => to(NodeState::Gone, reason),
             (NodeState::Retiring, _) => None,
             (_, NodeEvent::Retire(reason)) => to(NodeState::Retiring, reason),
-            (NodeState::Booting, NodeEvent::Joined { session, capacity }) => Some(Self {
-                session: Some(session),
-                capacity,
-                joined: Some(now),
-                state: NodeState::Ready,
-                reason: NodeReason::Joined,
-                since: now,
-                ..self.clone()
-            }),
+            (NodeState::Booting, NodeEvent::Joined { session, capacity }) => {
+                let (state, reason) = match self.deadline {
+                    Some(_) => (NodeState::Draining, NodeReason::Notice),
+                    None => (NodeState::Ready, NodeReason::Joined),
+                };
+                let joined = Some(now);
+                let session = Some(session);
+                Some(Self { session, capacity, joined, state, reason, since: now, ..self.clone() })
+            }
             // A digester that came back: the machine, its state and its bill go on.
             (NodeState::Ready | NodeState::Draining, NodeEvent::Joined { session, capacity }) => {
                 Some(Self { session: Some(session), capacity, ..self.clone() })

@@ -185,6 +185,25 @@ impl GroupSpec {
     pub fn ask(&self) -> Ask {
         Ask { resources: self.resources, constraints: self.constraints.clone() }
     }
+
+    /// All but the items. Field by field, so that a million items are not cloned to be dropped.
+    #[must_use]
+    pub fn without_items(&self) -> Self {
+        Self {
+            name: self.name.clone(),
+            count: self.count,
+            items: Vec::new(),
+            command: self.command.clone(),
+            env: self.env.clone(),
+            workdir: self.workdir.clone(),
+            outputs: self.outputs.clone(),
+            resources: self.resources,
+            restart: self.restart.clone(),
+            timeout_ms: self.timeout_ms,
+            expect_ms: self.expect_ms,
+            constraints: self.constraints.clone(),
+        }
+    }
 }
 
 impl JobSpec {
