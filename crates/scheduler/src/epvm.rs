@@ -181,6 +181,20 @@ mod tests {
     }
 
     #[test]
+    fn the_number_of_machines_is_the_base() {
+        // Half of the cores and of the slots, no memory: (n^(1/2) - 1) twice.
+        let candidate = node(2000, 4096, (0, 0), 0);
+        let ask = Resources { cpu_millis: 1000, memory_mib: 0, disk_mib: 0, gpus: 0 };
+        for (machines, base) in
+            [(0, 2.0f64), (1, 2.0), (2, 2.0), (9, 9.0), (2_000_000, 1_048_576.0)]
+        {
+            let cost = float(Epvm::new(machines).marginal_cost(&candidate, &ask));
+            let exact = 2.0 * (base.sqrt() - 1.0);
+            assert!((cost - exact).abs() < base * 2f64.powi(-27), "{machines}: {cost}");
+        }
+    }
+
+    #[test]
     fn cpu_alone_changes_the_cost() {
         let ask = Resources { cpu_millis: 1000, memory_mib: 0, disk_mib: 0, gpus: 0 };
         let law = Epvm::new(10);
