@@ -18,7 +18,7 @@ use std::io;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use ::market::Weather;
+pub use ::market::{Drill, Weather};
 use cloud::{Answer, Cloud, CloudError, Identity, Launched, Received};
 use model::{InstanceId, Intent, Machine, Offer};
 use tokio::sync::{mpsc, oneshot, watch};
