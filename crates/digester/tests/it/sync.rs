@@ -1,13 +1,11 @@
 //! The sync loop against a manager that does what it is told.
 
-mod fake;
-
 use std::collections::BTreeSet;
 use std::time::Duration;
 
+use crate::fake::{self, Manager, Node, attempt, eventually, gated};
 use api::problem::{Problem, ProblemKind};
 use api::sync::{Stream, TailRequest};
-use fake::{Manager, Node, attempt, eventually, gated};
 use model::{NodeNotice, NoticeKind, Outcome, Transition};
 use serde_json::json;
 

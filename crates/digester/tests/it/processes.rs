@@ -1,11 +1,9 @@
 //! Real processes through the spawner: codes, signals, whole trees, limits, and what is left when
 //! digester, spawner or both are killed.
 
-mod fake;
-
 use std::time::Duration;
 
-use fake::{Manager, Node, attempt, eventually, gated};
+use crate::fake::{self, Manager, Node, attempt, eventually, gated};
 use model::{Outcome, Transition};
 use nix::sys::signal::Signal;
 use serde_json::json;
