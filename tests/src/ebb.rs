@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::OnceLock;
 
+use api::client::Client;
 use nix::sys::signal::Signal;
 use serde_json::Value;
 
@@ -37,6 +38,7 @@ pub struct Server {
     child: Child,
     rest: Rest,
     log: PathBuf,
+    objects: PathBuf,
 }
 
 /// Any other running `ebb`.
@@ -101,7 +103,8 @@ impl Scratch {
         })
         .await;
         let text = |key: &str| ready[key].as_str().unwrap_or_default().to_owned();
-        Server { child, rest: Rest::new(&text("url"), &text("token")), log }
+        let rest = Rest::new(&text("url"), &text("token"));
+        Server { child, rest, log, objects: data.join("objects") }
     }
 
     /// Starts `ebb worker` and waits until the manager takes it for ready. With the name of an
@@ -113,6 +116,7 @@ impl Scratch {
         let mut command = self.ebb(&["worker", "--manager", server.rest().url()]);
         command.args(["--name", name, "--cpu", cpu, "--memory", "4GiB"]);
         command.arg("--data-dir").arg(self.path().join(name)).args(["--log-format", "json"]);
+        command.arg("--objects").arg(&server.objects);
         command.env("EBB_JOIN_TOKEN", self.join_token(server).await);
         let worker = Worker { child: start(&mut command, &fresh_name(self.path(), name)) };
         until("the worker joins", async || {
@@ -138,6 +142,14 @@ impl Server {
     /// Its REST.
     pub fn rest(&self) -> &Rest {
         &self.rest
+    }
+
+    /// The typed client of it.
+    ///
+    /// # Panics
+    /// When none can be made.
+    pub fn client(&self) -> Client {
+        Client::new(self.rest.url(), self.rest.token()).expect("a client")
     }
 
     /// Its process.

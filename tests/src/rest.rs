@@ -128,19 +128,6 @@ impl Rest {
         self.settled(id).await
     }
 
-    /// Submits many jobs, one a line.
-    ///
-    /// # Panics
-    /// When they are not accepted.
-    pub async fn submit_lines(&self, lines: String) {
-        let request = self.client.post(self.at("/v1/jobs")).bearer_auth(&self.token);
-        let request = request.header("content-type", "application/x-ndjson").body(lines);
-        let answer = request.send().await.expect("an answer");
-        let status = answer.status();
-        let text = answer.text().await.unwrap_or_default();
-        assert!(status.is_success(), "{status}: {}", text.chars().take(1000).collect::<String>());
-    }
-
     /// All tasks of a job.
     pub async fn tasks(&self, id: &str) -> Vec<TaskView> {
         let mut out = Vec::new();

@@ -18,7 +18,7 @@ use crate::report::{Figures, Machine, Spread};
 use crate::{Options, progress};
 
 const CLIENTS: u32 = 16;
-const BULK: u64 = 10_000;
+const BULK: usize = 10_000;
 const MILLION: u32 = 1_000_000;
 /// Of the kernel's accounting, in microseconds.
 const TICK_US: u64 = 10_000;
@@ -90,16 +90,17 @@ fn port_of(url: &str) -> Option<String> {
 async fn submits(database: Database, count: u32, figures: &mut Figures) {
     let scratch = Scratch::new(database);
     let manager = scratch.server(&["manager"]).await;
-    let rest = manager.rest().clone();
+    let client = manager.client();
+    let one = json!({ "group": [{ "command": ["true"] }] });
 
     let next = Arc::new(AtomicU32::new(0));
     let start = Instant::now();
     let clients: Vec<_> = (0..CLIENTS)
         .map(|_| {
-            let (next, rest) = (Arc::clone(&next), rest.clone());
+            let (next, client, one) = (Arc::clone(&next), client.clone(), one.clone());
             tokio::spawn(async move {
                 while next.fetch_add(1, Ordering::Relaxed) < count {
-                    rest.submit_group(json!({ "command": ["true"] })).await;
+                    client.submit(&one, None).await.expect("accepted");
                 }
             })
         })
@@ -109,16 +110,17 @@ async fn submits(database: Database, count: u32, figures: &mut Figures) {
     }
     figures.single_submits_per_s = per_second(count.into(), start.elapsed());
 
-    let line = json!({ "group": [{ "command": ["true"] }] }).to_string();
-    let body = format!("{line}\n").repeat(usize::try_from(BULK).unwrap_or(0));
+    let many = vec![one; BULK];
     let start = Instant::now();
-    rest.submit_lines(body).await;
-    figures.bulk_submits_per_s = per_second(BULK, start.elapsed());
+    let accepted = client.submit_many(&many, None).await.expect("accepted");
+    assert_eq!(accepted.len(), BULK, "one answer a job");
+    figures.bulk_submits_per_s = per_second(BULK as u64, start.elapsed());
 
+    let array = json!({ "group": [noop(MILLION)] });
     let mut samples = Vec::new();
     for _ in 0..9 {
         let start = Instant::now();
-        rest.submit_group(noop(MILLION)).await;
+        client.submit(&array, None).await.expect("accepted");
         samples.push(micros(start.elapsed()));
     }
     figures.array_of_a_million_us = Spread::of(samples).median_us;
