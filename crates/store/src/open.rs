@@ -62,10 +62,7 @@ impl Store {
                 db.readers.close().await;
                 db.writer.close().await;
             }
-            Db::Postgres(db) => {
-                db.pool.close().await;
-                db.leading.close().await;
-            }
+            Db::Postgres(db) => db.close().await,
         }
     }
 }

@@ -3,8 +3,10 @@
 use std::time::Duration;
 
 use serde::Serialize;
-use sqlx::Arguments;
-use sqlx::postgres::{PgArguments, PgConnectOptions, PgPool, PgPoolOptions};
+use sqlx::postgres::{PgArguments, PgConnectOptions, PgConnection, PgPool, PgPoolOptions};
+use sqlx::{Arguments, ConnectOptions, Connection};
+use tokio::sync::Mutex;
+use tokio::time::timeout;
 
 use crate::StoreError;
 use crate::batch::{Batch, json};
@@ -20,13 +22,20 @@ pub const LOCK_TIMEOUT_MS: u64 = 3_000;
 /// A transaction of a stopped process gives its locks back after this.
 pub const IDLE_TIMEOUT_MS: u64 = 3_000;
 
-/// For what the leader must never wait for: its commits and its lease.
-const LEADING: u32 = 3;
+/// A network that swallows what is sent gives no error: after this an answer is lost.
+const ANSWER_TIMEOUT: Duration = Duration::from_millis(STATEMENT_TIMEOUT_MS + 500);
+
+/// For what must not wait for GETs: the lease first of all.
+const LEADING: u32 = 2;
 /// For GETs, posts and the load.
 const READING: u32 = 12;
 
 #[derive(Debug)]
 pub(crate) struct PostgresDb {
+    options: PgConnectOptions,
+    /// The commits' own connection, outside of all pools: a pool pings each connection that it gets
+    /// back, a second round trip for each commit. Absent until the first, and after a failure.
+    committing: Mutex<Option<PgConnection>>,
     pub(crate) leading: PgPool,
     pub(crate) pool: PgPool,
 }
@@ -45,13 +54,31 @@ impl PostgresDb {
             PgPoolOptions::new()
                 .max_connections(most)
                 .acquire_timeout(Duration::from_secs(5))
-                // A ping before each use would be a second round trip.
                 .test_before_acquire(false)
+                // One that stood idle may be dead, for the server was restarted.
+                .before_acquire(|connection, meta| {
+                    Box::pin(async move {
+                        if meta.idle_for > Duration::from_secs(1) {
+                            connection.ping().await?;
+                        }
+                        Ok(true)
+                    })
+                })
                 .connect_with(options.clone())
         };
         let leading = pool(LEADING).await?;
         migrator(POSTGRES).run(&leading).await.map_err(migration_error)?;
-        Ok(Self { leading, pool: pool(READING).await? })
+        let pool = pool(READING).await?;
+        Ok(Self { options, committing: Mutex::new(None), leading, pool })
+    }
+
+    pub(crate) async fn close(&self) {
+        self.pool.close().await;
+        self.leading.close().await;
+        if let Some(connection) = self.committing.lock().await.take() {
+            // It is gone in any case.
+            let _ = timeout(ANSWER_TIMEOUT, connection.close()).await;
+        }
     }
 }
 
@@ -121,8 +148,20 @@ pub(crate) async fn commit(db: &PostgresDb, batch: &Batch) -> Result<bool, Store
     let parameters = arguments.len();
     // Safe: made of a name and of placeholders.
     let sql = sqlx::AssertSqlSafe(call("ebb_commit", parameters, parameters - 8..=parameters - 1));
-    let (done,): (bool,) = sqlx::query_as_with(sql, arguments).fetch_one(&db.leading).await?;
+    let mut place = db.committing.lock().await;
+    // Out of its place while it is used: a connection of which an answer is missing is dropped.
+    let mut connection = match place.take() {
+        Some(connection) => connection,
+        None => timeout(ANSWER_TIMEOUT, db.options.connect()).await.map_err(lost)??,
+    };
+    let answer = sqlx::query_as_with(sql, arguments).fetch_one(&mut connection);
+    let (done,): (bool,) = timeout(ANSWER_TIMEOUT, answer).await.map_err(lost)??;
+    *place = Some(connection);
     Ok(done)
+}
+
+fn lost(_: tokio::time::error::Elapsed) -> sqlx::Error {
+    sqlx::Error::Io(std::io::ErrorKind::TimedOut.into())
 }
 
 /// One round trip; what was kept under the key before, if anything was.
