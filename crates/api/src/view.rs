@@ -260,9 +260,8 @@ pub struct ResultView {
     pub exit_code: Option<i32>,
     /// Its standard output, where it is short; otherwise ask `/v1/tasks/{id}/logs`.
     pub stdout: LogPart,
-    /// Its outputs.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub outputs: Vec<OutputFile>,
+    /// Its standard error, alike.
+    pub stderr: LogPart,
 }
 
 /// What a token is for.

@@ -1,0 +1,176 @@
+//! What a manager is started with, one struct per concern.
+
+use std::fmt;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use cloud::Cloud;
+
+use crate::market::MarketCloud;
+
+/// What a manager is started with.
+#[derive(Debug, Clone)]
+pub struct Config {
+    /// Where it listens.
+    pub listen: Listen,
+    /// Where tokens, objects, the SQLite file and the market are.
+    pub data_dir: PathBuf,
+    /// `sqlite:PATH` or `postgres://…`; by default a file in the data folder.
+    pub database: Option<String>,
+    /// Where it answers, as others see it; by default the address that it listens on.
+    pub public_url: Option<String>,
+    /// Whether url and token are also written to this folder (`$XDG_RUNTIME_DIR/ebb`).
+    pub runtime_dir: Option<PathBuf>,
+    /// Who sells machines.
+    pub cloud: CloudChoice,
+    /// The reactor's constants.
+    pub control: control::Config,
+    /// How often things are done.
+    pub timing: Timing,
+    /// What a client may ask of it.
+    pub limits: Limits,
+}
+
+impl Config {
+    /// With defaults: static nodes, SQLite, 127.0.0.1:7878 or the next free port.
+    pub fn new(data_dir: impl Into<PathBuf>) -> Self {
+        Self {
+            listen: Listen::default(),
+            data_dir: data_dir.into(),
+            database: None,
+            public_url: None,
+            runtime_dir: None,
+            cloud: CloudChoice::Static,
+            control: control::Config::default(),
+            timing: Timing::default(),
+            limits: Limits::default(),
+        }
+    }
+
+    /// The database's URL.
+    pub fn database_url(&self) -> String {
+        self.database
+            .clone()
+            .unwrap_or_else(|| format!("sqlite:{}", self.data_dir.join("ebb.db").display()))
+    }
+
+    /// The object store's folder.
+    pub fn objects_dir(&self) -> PathBuf {
+        self.data_dir.join("objects")
+    }
+}
+
+/// Where a manager listens.
+#[derive(Debug, Clone, Copy)]
+pub struct Listen {
+    /// The address.
+    pub address: SocketAddr,
+    /// Whether the next free port will do.
+    pub or_next: bool,
+}
+
+impl Default for Listen {
+    fn default() -> Self {
+        Self { address: SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 7878), or_next: true }
+    }
+}
+
+/// Who sells machines.
+#[derive(Clone)]
+pub enum CloudChoice {
+    /// Nobody: machines join by token.
+    Static,
+    /// The simulated one; it is told where its workers find this manager.
+    Market(MarketCloud),
+    /// This one.
+    Other(Arc<dyn Cloud>),
+}
+
+impl fmt::Debug for CloudChoice {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Static => "static",
+            Self::Market(_) => "market",
+            Self::Other(_) => "other",
+        })
+    }
+}
+
+/// How often things are done.
+#[derive(Debug, Clone)]
+pub struct Timing {
+    /// Life of the lease: a dead leader's place is free after this.
+    pub lease_ms: u64,
+    /// A leader stops this long before its lease ends, by its own clock.
+    pub lease_margin_ms: u64,
+    /// How often the inbox is read.
+    pub inbox_ms: u64,
+    /// How often the cloud is asked for all machines of ours.
+    pub list_ms: u64,
+    /// How often the cloud is asked for what it sells.
+    pub offers_ms: u64,
+    /// Between two plans at the least.
+    pub plan_ms: u64,
+    /// And at the most, for what becomes due by time alone (idle nodes).
+    pub replan_ms: u64,
+    /// How long a shutdown waits for open requests.
+    pub shutdown_ms: u64,
+}
+
+impl Default for Timing {
+    fn default() -> Self {
+        Self {
+            lease_ms: 10_000,
+            lease_margin_ms: 2_000,
+            inbox_ms: 100,
+            list_ms: 2_000,
+            offers_ms: 10_000,
+            plan_ms: 50,
+            replan_ms: 1_000,
+            shutdown_ms: 5_000,
+        }
+    }
+}
+
+/// What a client may ask of a manager; each far above use and below harm.
+#[derive(Debug, Clone)]
+pub struct Limits {
+    /// Bytes of a job's document.
+    pub job_bytes: usize,
+    /// Bytes of an NDJSON body.
+    pub ndjson_bytes: usize,
+    /// Lines of it.
+    pub ndjson_lines: usize,
+    /// Bytes of a sync.
+    pub sync_bytes: usize,
+    /// Bytes of any other body.
+    pub other_bytes: usize,
+    /// Time for a request's head.
+    pub head_ms: u64,
+    /// Time for a request's body.
+    pub body_ms: u64,
+    /// Open connections: one or two for each node and client.
+    pub connections: usize,
+    /// Requests at work, syncs and followed logs not counted.
+    pub requests: usize,
+    /// Messages that wait for the leader's next step.
+    pub queue: usize,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            job_bytes: 10 << 20,
+            ndjson_bytes: 64 << 20,
+            ndjson_lines: 10_000,
+            sync_bytes: 8 << 20,
+            other_bytes: 64 << 10,
+            head_ms: 10_000,
+            body_ms: 30_000,
+            connections: 24_000,
+            requests: 1_024,
+            queue: 16_384,
+        }
+    }
+}

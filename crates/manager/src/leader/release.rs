@@ -1,0 +1,169 @@
+//! What a durable step lets out: replies, commands to nodes, rows for the executors, log lines.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use api::sync::{Assignment, GroupWork};
+use control::{Commands, Decision, Reply};
+use model::{
+    After, AttemptId, Change, GroupId, GroupSpec, InstanceId, Intent, JobId, NodeId, NodeState,
+    TaskState, Timestamp, World,
+};
+use tokio::sync::{oneshot, watch};
+
+use super::campaign::concerns_executors;
+use super::{Lead, journal};
+use crate::metrics::Metrics;
+use crate::nodes::{Orders, Work};
+
+/// Durable rows that somebody outside has to be told of. Level, not edge: who missed one state
+/// sees the next.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Rows {
+    /// Launches that are not closed.
+    pub(crate) intents: Vec<Intent>,
+    /// Machines to be ended.
+    pub(crate) retiring: Vec<InstanceId>,
+    /// How many jobs of the backlog the step would like to be handed.
+    pub(crate) take_in: u32,
+}
+
+impl Rows {
+    fn of(world: &World, take_in: u32) -> Self {
+        let retiring = |node: &&model::Node| node.state == NodeState::Retiring;
+        Self {
+            intents: world.durable.intents.values().cloned().collect(),
+            retiring: world
+                .durable
+                .nodes
+                .values()
+                .filter(retiring)
+                .filter_map(|node| node.instance().cloned())
+                .collect(),
+            take_in,
+        }
+    }
+}
+
+/// Lets durable things out.
+pub(super) struct Releaser {
+    lead: Arc<Lead>,
+    metrics: Arc<Metrics>,
+    rows: watch::Sender<Rows>,
+    /// Specs without their items, made once for each group that is placed.
+    works: HashMap<GroupId, Work>,
+}
+
+/// Whoever waits, and for how many of the replies.
+type Askers = Vec<(usize, Option<oneshot::Sender<Vec<Reply>>>)>;
+
+impl Releaser {
+    pub(super) fn new(
+        world: &World,
+        lead: Arc<Lead>,
+        metrics: Arc<Metrics>,
+    ) -> (Self, watch::Receiver<Rows>) {
+        let (rows, watched) = watch::channel(Rows::of(world, 0));
+        (Self { lead, metrics, rows, works: HashMap::new() }, watched)
+    }
+
+    /// Lets a step out. Commands go before replies, so that the answer to a poll carries what the
+    /// same step decided for its node.
+    pub(super) fn release(
+        &mut self,
+        world: &World,
+        decision: Decision,
+        askers: Askers,
+        now: Timestamp,
+    ) {
+        let Decision { changes, replies, commands, take_in, notes, wake: _ } = decision;
+        journal::write(self.lead.term, world.durable.head.seq, &changes, &notes);
+        self.metrics.queue.store(askers.len() as u64, Ordering::Relaxed);
+        for change in &changes {
+            self.forget_what_ended(change);
+        }
+        for (node, commands) in commands {
+            let orders = self.orders(world, node, commands);
+            self.lead.hub.deliver(node, orders);
+        }
+        if changes.iter().any(concerns_executors) || self.rows.borrow().take_in != take_in {
+            self.rows.send_replace(Rows::of(world, take_in));
+        }
+        let mut replies = replies.into_iter();
+        for (count, asker) in askers {
+            let of_asker: Vec<Reply> = replies.by_ref().take(count).collect();
+            if let Some(asker) = asker {
+                // Who hung up needs no reply.
+                let _ = asker.send(of_asker);
+            }
+        }
+        tracing::trace!(term = self.lead.term, %now, "released");
+    }
+
+    fn forget_what_ended(&mut self, change: &Change) {
+        match change {
+            Change::Ended { attempt, placement, after, .. } => {
+                self.lead.hub.forget_attempt(placement.node, *attempt);
+                if settles(after) {
+                    self.metrics.tasks_settled.fetch_add(1, Ordering::Relaxed);
+                }
+            }
+            Change::JobSettled { job, .. } => self.works.retain(|group, _| group.job != *job),
+            Change::Node(node) if node.state == NodeState::Gone => {
+                self.lead.hub.forget_node(node.id);
+            }
+            _ => {}
+        }
+    }
+
+    /// Commands with what the node needs to carry them out.
+    fn orders(&mut self, world: &World, node: NodeId, commands: Commands) -> Orders {
+        let Commands { assign, cancel, retract, drain, notices } = commands;
+        let assign = assign
+            .into_iter()
+            .filter_map(|(attempt, held)| {
+                let assignment = self.assignment(world, attempt, held);
+                if assignment.is_none() {
+                    tracing::error!(%attempt, %node, "placed without a spec; not assigned");
+                }
+                assignment
+            })
+            .collect();
+        Orders { assign, cancel, retract, drain, notices }
+    }
+
+    fn assignment(
+        &mut self,
+        world: &World,
+        attempt: AttemptId,
+        held: bool,
+    ) -> Option<(Assignment, Work)> {
+        let group = attempt.task.group_id();
+        let job = world.durable.jobs.get(&group.job)?;
+        let spec = job.spec.groups.get(usize::from(group.group))?;
+        let item = usize::try_from(attempt.task.index).ok().and_then(|index| spec.items.get(index));
+        let work = self.works.entry(group).or_insert_with(|| {
+            let namespace = job.spec.namespace.clone();
+            Arc::new(GroupWork { namespace, spec: without_items(spec) })
+        });
+        Some((Assignment { attempt, held, item: item.cloned() }, Arc::clone(work)))
+    }
+}
+
+fn without_items(spec: &Arc<GroupSpec>) -> Arc<GroupSpec> {
+    if spec.items.is_empty() { Arc::clone(spec) } else { Arc::new(spec.without_items()) }
+}
+
+/// Whether the task is settled by this.
+pub(super) fn settles(after: &After) -> bool {
+    match after {
+        After::Succeeded | After::Cancelled => true,
+        After::Keep(task) => matches!(task.state, TaskState::Failed(_)),
+    }
+}
+
+/// The job of a change, where it has one; for log lines.
+pub(super) fn job_of(attempt: AttemptId) -> JobId {
+    attempt.task.job
+}

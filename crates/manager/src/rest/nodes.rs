@@ -1,0 +1,120 @@
+//! Nodes: lists, one, drain, explain.
+
+use std::collections::HashMap;
+
+use api::view::{Explanation, NodeView, Page};
+use axum::Json;
+use axum::extract::State;
+use axum::http::StatusCode;
+use control::{Input, Reply};
+use model::{Intent, Link, NodeId};
+use serde::Deserialize;
+
+use super::body::{self, Params, PathText};
+use super::failure::Failure;
+use super::jobs::explained;
+use super::rows::{self, Observed};
+use super::{App, Shared};
+
+/// Nodes of a page: the largest that is asked for by people or scripts at once.
+const PAGE: u32 = 1_000;
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct NodesQuery {
+    /// Also those that are gone, and launches that failed.
+    #[serde(default)]
+    all: bool,
+    cursor: Option<NodeId>,
+    limit: Option<u32>,
+}
+
+pub(super) async fn list(
+    State(app): Shared,
+    Params(query): Params<NodesQuery>,
+) -> Result<Json<Page<NodeView>>, Failure> {
+    let limit = query.limit.unwrap_or(PAGE).clamp(1, PAGE);
+    let records = app.store.nodes(query.all, query.cursor, limit).await?;
+    let full = u32::try_from(records.len()).is_ok_and(|length| length >= limit);
+    let next_cursor = records.last().filter(|_| full).map(|record| record.node.id.to_string());
+    let observed = observed(&app).await;
+    // What is not yet born is on the first page, before all that is.
+    let mut items: Vec<NodeView> = Vec::new();
+    if query.cursor.is_none() {
+        let intents = app.store.intents(query.all, PAGE).await?;
+        let unborn = |intent: &&Intent| intent.born < intent.request.count;
+        items.extend(intents.iter().filter(unborn).map(rows::intent));
+    }
+    items.extend(records.into_iter().map(|record| {
+        let observed = observed.get(&record.node.id).copied().unwrap_or_default();
+        rows::node(record, observed)
+    }));
+    Ok(Json(Page { items, next_cursor }))
+}
+
+/// What only the leader knows; at another replica nothing.
+async fn observed(app: &App) -> HashMap<NodeId, Observed> {
+    let Some(lead) = app.seat.lead() else { return HashMap::new() };
+    let seen = lead.look(|world, _, _| {
+        let suspect = |id| matches!(world.observed.links.get(id), Some(Link::Suspect { .. }));
+        let loads = world.index.loads.iter();
+        loads
+            .map(|(id, load)| (*id, Observed { is_suspect: suspect(id), reserved: load.reserved }))
+            .collect()
+    });
+    seen.await.unwrap_or_default()
+}
+
+pub(super) async fn one(
+    State(app): Shared,
+    PathText(id): PathText,
+) -> Result<Json<NodeView>, Failure> {
+    let id: NodeId = body::id(&id)?;
+    let record = app.store.node(id).await?.ok_or_else(|| no_node(id))?;
+    let observed = observed(&app).await.get(&id).copied().unwrap_or_default();
+    Ok(Json(rows::node(record, observed)))
+}
+
+fn no_node(id: NodeId) -> Failure {
+    Failure::not_found(format!("there is no {id}"))
+}
+
+pub(super) async fn drain(state: Shared, id: PathText) -> Result<StatusCode, Failure> {
+    set_drain(state, id, |node| Input::Drain { node }).await
+}
+
+pub(super) async fn undrain(state: Shared, id: PathText) -> Result<StatusCode, Failure> {
+    set_drain(state, id, |node| Input::Undrain { node }).await
+}
+
+async fn set_drain(
+    State(app): Shared,
+    PathText(id): PathText,
+    input: fn(NodeId) -> Input,
+) -> Result<StatusCode, Failure> {
+    let node: NodeId = body::id(&id)?;
+    let lead = app.lead().await?;
+    match lead.ask_one(input(node)).await {
+        Ok(Reply::NotFound) => Err(no_node(node)),
+        Ok(_) => Ok(StatusCode::ACCEPTED),
+        Err(why) => Err(app.unanswered(why).await),
+    }
+}
+
+pub(super) async fn explain(
+    State(app): Shared,
+    PathText(id): PathText,
+) -> Result<Json<Explanation>, Failure> {
+    let id: NodeId = body::id(&id)?;
+    let lead = app.lead().await?;
+    let seen = lead.look(move |world, _, _| control::explain_node(world, id));
+    match seen.await {
+        Ok(Some(explanation)) => Ok(Json(explained(id, explanation))),
+        Err(why) => Err(app.unanswered(why).await),
+        Ok(None) => {
+            let node = app.store.node(id).await?.ok_or_else(|| no_node(id))?.node;
+            let summary = format!("{id} is {} since {}: {}", node.state, node.since, node.reason);
+            Ok(Json(Explanation { subject: id.to_string(), summary, details: Vec::new() }))
+        }
+    }
+}

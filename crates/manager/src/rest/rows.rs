@@ -1,0 +1,161 @@
+//! What the database keeps -> what GETs answer.
+
+use api::view::{
+    AttemptView, CostView, GroupView, JobDetail, JobView, NodeView, ResultView, TaskCounts,
+    TaskView,
+};
+use model::{Intent, IntentState, JobSpec, MicroUsd, Node, NodeOrigin, Resources};
+use std::sync::Arc;
+use store::{AttemptRecord, CostSums, JobRecord, NodeRecord, ResultRecord, Tally, TaskRecord};
+
+fn counts(tally: Tally) -> TaskCounts {
+    let Tally { total, waiting, backoff, assigned, running, leaving, succeeded, failed, cancelled } =
+        tally;
+    TaskCounts { total, waiting, backoff, assigned, running, leaving, succeeded, failed, cancelled }
+}
+
+pub(super) fn job(record: JobRecord) -> JobView {
+    JobView {
+        id: record.id,
+        namespace: record.namespace.to_string(),
+        name: record.name,
+        status: record.status,
+        submitted_at: record.submitted,
+        settled_at: record.settled,
+        labels: record.labels,
+        tasks: counts(record.tasks),
+    }
+}
+
+pub(super) fn job_detail(detail: store::JobDetail) -> JobDetail {
+    let groups = detail.groups.into_iter();
+    JobDetail {
+        job: job(detail.job),
+        spec: without_items(&detail.spec),
+        groups: groups
+            .map(|group| GroupView { name: group.name, tasks: counts(group.tasks) })
+            .collect(),
+        cost_micro_usd: detail.cost,
+    }
+}
+
+fn without_items(spec: &JobSpec) -> JobSpec {
+    let groups = spec.groups.iter().map(|group| {
+        if group.items.is_empty() { Arc::clone(group) } else { Arc::new(group.without_items()) }
+    });
+    JobSpec {
+        name: spec.name.clone(),
+        namespace: spec.namespace.clone(),
+        priority: spec.priority,
+        labels: spec.labels.clone(),
+        on_task_failure: spec.on_task_failure,
+        max_running: spec.max_running,
+        groups: groups.collect(),
+    }
+}
+
+pub(super) fn task(record: TaskRecord) -> TaskView {
+    TaskView {
+        id: record.id,
+        status: record.status,
+        cause: record.cause,
+        attempt: record.attempt,
+        node: record.node,
+        exit_code: record.exit_code,
+        counters: record.counters,
+    }
+}
+
+pub(super) fn attempt(record: AttemptRecord) -> AttemptView {
+    AttemptView {
+        id: record.id,
+        node: record.node,
+        assigned_at: record.assigned,
+        started_at: record.started,
+        ended_at: record.ended,
+        run_ms: record.run_ms,
+        end: record.end,
+        exit_code: record.exit_code,
+        settles: record.settles,
+        message: record.message,
+        outputs: record.outputs,
+    }
+}
+
+pub(super) fn result(record: ResultRecord) -> ResultView {
+    ResultView {
+        task: record.id.task,
+        attempt: record.id.attempt,
+        end: record.end,
+        exit_code: record.exit_code,
+        stdout: record.stdout,
+        stderr: record.stderr,
+    }
+}
+
+/// What only the leader knows of a node.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Observed {
+    pub(super) is_suspect: bool,
+    pub(super) reserved: Resources,
+}
+
+pub(super) fn node(record: NodeRecord, observed: Observed) -> NodeView {
+    let NodeRecord { node, running, held } = record;
+    let Node { id, state, reason, since, deadline, .. } = node;
+    let name = match &node.origin {
+        NodeOrigin::Static { name } => name.to_string(),
+        NodeOrigin::Cloud { instance, .. } => instance.to_string(),
+    };
+    NodeView {
+        id: id.to_string(),
+        state: if observed.is_suspect { "suspect".to_owned() } else { state.to_string() },
+        reason: Some(reason),
+        since,
+        name: Some(name),
+        pool: node.offer().map(|offer| offer.pool.clone()),
+        price_micro_usd_hour: node.price(),
+        capacity: node.capacity,
+        reserved: observed.reserved,
+        running,
+        held,
+        deadline,
+    }
+}
+
+/// Machines that are asked for; of which pool, the cloud has yet to say.
+pub(super) fn intent(intent: &Intent) -> NodeView {
+    let first = intent.request.offers.first();
+    NodeView {
+        id: intent.id.to_string(),
+        state: match intent.state {
+            IntentState::Requested => "requested",
+            IntentState::Launching => "launching",
+            IntentState::Closed(_) => "launch-failed",
+        }
+        .to_owned(),
+        reason: None,
+        since: intent.since,
+        name: None,
+        pool: first.map(|offer| offer.pool.clone()),
+        price_micro_usd_hour: first.map_or(MicroUsd(0), |offer| offer.price),
+        capacity: first.map(|offer| offer.capacity).unwrap_or_default(),
+        reserved: Resources::default(),
+        running: 0,
+        held: 0,
+        deadline: None,
+    }
+}
+
+pub(super) fn cost(sums: CostSums) -> CostView {
+    CostView {
+        total_micro_usd: sums.total(),
+        task_micro_usd: sums.task,
+        waste_micro_usd: sums.waste,
+        boot_micro_usd: sums.boot,
+        idle_micro_usd: sums.idle,
+        open_micro_usd: sums.open,
+        on_demand_micro_usd: sums.on_demand,
+        instances: sums.instances,
+    }
+}

@@ -1,0 +1,194 @@
+//! What digesters send: join, polls, and pieces of streams that somebody reads.
+
+use std::time::Duration;
+
+use api::problem::ProblemKind;
+use api::sync::{
+    JoinAnswer, JoinRequest, MAX_TRANSITIONS, POLL_WAIT_MS, Proof, SyncAnswer, SyncRequest,
+    TailRequest,
+};
+use axum::Json;
+use axum::body::Body;
+use axum::extract::{Extension, State};
+use axum::http::{HeaderMap, StatusCode};
+use cloud::CloudError;
+use control::{Input, Joiner, Reply};
+use model::{FORMAT, NodeId};
+
+use super::body::{self, Params, PathText};
+use super::failure::Failure;
+use super::{App, Shared};
+use crate::leader::Lead;
+use crate::nodes::ConnectionId;
+
+/// Bytes of a static node's name.
+const NAME_BYTES: usize = 128;
+/// Bytes of one piece of a stream.
+const TAIL_BYTES: usize = 1 << 20;
+
+/// `POST /v1/nodes/join`: the body proves who asks.
+pub(super) async fn join(
+    State(app): Shared,
+    headers: HeaderMap,
+    body: Body,
+) -> Result<Json<JoinAnswer>, Failure> {
+    let limits = &app.config.limits;
+    body::must_be_json(&headers)?;
+    let bytes = body::read(&headers, body, limits.other_bytes, limits.body_ms).await?;
+    let request: JoinRequest = body::parse(&bytes)?;
+    check(&request)?;
+    let lead = app.lead().await?;
+    let joiner = prove(&app, request.proof).await?;
+    let input = Input::Join { joiner, session: request.session, capacity: request.capacity };
+    match lead.ask_one(input).await {
+        Ok(Reply::Joined(node)) => {
+            let token = app.tokens.make_for_node(node).await?;
+            tracing::info!(%node, term = lead.term, "joined");
+            Ok(Json(JoinAnswer { node, token, term: lead.term }))
+        }
+        Ok(Reply::Refused(why)) => Err(Failure::new(ProblemKind::Conflict, why)),
+        Ok(other) => Err(Failure::internal("the join has no answer", &format!("{other:?}"))),
+        Err(why) => Err(app.unanswered(why).await),
+    }
+}
+
+fn check(request: &JoinRequest) -> Result<(), Failure> {
+    if request.format != FORMAT {
+        let detail = format!("this manager speaks format {FORMAT}, the worker {}", request.format);
+        return Err(Failure::new(ProblemKind::Conflict, detail));
+    }
+    let mut faults = Vec::new();
+    let mut fault = |pointer: &str, detail: &str| {
+        faults.push(model::Fault { pointer: pointer.to_owned(), detail: detail.to_owned() });
+    };
+    if i64::try_from(request.session).is_err() {
+        fault("/session", "has more than 63 bits");
+    }
+    if request.capacity.cpu_millis == 0 || request.capacity.memory_mib == 0 {
+        fault("/capacity", "a node without cpu or memory can run nothing");
+    }
+    if let Proof::Token { name, .. } = &request.proof {
+        let printable = name.chars().all(|one| one.is_ascii_graphic());
+        if name.is_empty() || name.len() > NAME_BYTES || !printable {
+            fault("/proof/token/name", "must be 1 to 128 printable characters without spaces");
+        }
+    }
+    if faults.is_empty() { Ok(()) } else { Err(Failure::invalid(faults)) }
+}
+
+async fn prove(app: &App, proof: Proof) -> Result<Joiner, Failure> {
+    match proof {
+        Proof::Identity { document } => match app.cloud.identify(&document).await {
+            Ok(identity) => Ok(Joiner::Machine(identity)),
+            Err(CloudError::Wrong(why)) => Err(Failure::new(ProblemKind::Unauthorized, why)),
+            Err(fault @ (CloudError::Retry(_) | CloudError::Throttled { .. })) => {
+                Err(Failure::overloaded(fault.to_string()))
+            }
+        },
+        Proof::Token { token, name } => {
+            if app.tokens.use_join(&token).await? {
+                Ok(Joiner::Static { name: name.into() })
+            } else {
+                let detail = "the join token is unknown, expired or used up";
+                Err(Failure::new(ProblemKind::Unauthorized, detail))
+            }
+        }
+    }
+}
+
+/// `POST /v1/nodes/{id}/sync`: a long poll.
+pub(super) async fn sync(
+    State(app): Shared,
+    Extension(connection): Extension<ConnectionId>,
+    PathText(node): PathText,
+    headers: HeaderMap,
+    body: Body,
+) -> Result<Json<SyncAnswer>, Failure> {
+    let node: NodeId = body::id(&node)?;
+    let limits = &app.config.limits;
+    body::must_be_json(&headers)?;
+    let bytes = body::read(&headers, body, limits.sync_bytes, limits.body_ms).await?;
+    let mut request: SyncRequest = body::parse(&bytes)?;
+    if request.transitions.len() > MAX_TRANSITIONS {
+        let detail = format!("more than {MAX_TRANSITIONS}; send the rest in the next poll");
+        return Err(Failure::invalid_field("/transitions", detail));
+    }
+    let lead = app.lead().await?;
+    if request.term_seen > lead.term {
+        // Somebody else leads by now, and the lease here has not run out yet.
+        return Err(Failure::not_leader(None));
+    }
+    app.connections.bind(connection, node, request.session);
+    let inventory = request.inventory.take();
+    let is_first = inventory.is_some();
+    let taken = request.transitions.len();
+    let input = Input::Sync {
+        node,
+        session: request.session,
+        transitions: std::mem::take(&mut request.transitions),
+        inventory,
+        notice: request.notice.take(),
+        stats: request.stats,
+    };
+    match lead.ask_one(input).await {
+        Ok(Reply::Done) => Ok(Json(answer(&app, &lead, node, &request, taken, is_first).await)),
+        Ok(Reply::Fenced) => {
+            let detail = "the node is bound to another session; join again";
+            Err(Failure::new(ProblemKind::Conflict, detail))
+        }
+        Ok(Reply::NotFound) => {
+            Err(Failure::not_found(format!("{node} is no node any more; join again")))
+        }
+        Ok(other) => Err(Failure::internal("the poll has no answer", &format!("{other:?}"))),
+        Err(why) => Err(app.unanswered(why).await),
+    }
+}
+
+/// Waits for something to say; the transitions are durable by now.
+async fn answer(
+    app: &App,
+    lead: &Lead,
+    node: NodeId,
+    request: &SyncRequest,
+    taken: usize,
+    is_first: bool,
+) -> SyncAnswer {
+    let mailbox = lead.hub.mailbox(node);
+    let patience = Duration::from_millis(POLL_WAIT_MS);
+    let poll = crate::nodes::Poll {
+        number: request.poll,
+        answered: request.answered,
+        is_first,
+        at_once: taken > 0 || app.stop.is_cancelled(),
+        patience,
+    };
+    let answer = tokio::select! {
+        answer = mailbox.answer(poll) => answer,
+        () = app.stop.cancelled() => mailbox.answer(crate::nodes::Poll { at_once: true, ..poll }).await,
+    };
+    let taken = u64::try_from(taken).unwrap_or(u64::MAX);
+    SyncAnswer {
+        term: lead.term,
+        acked_offset: request.spool_offset.saturating_add(taken),
+        ..answer
+    }
+}
+
+/// `POST /v1/nodes/{id}/tail?attempt=&stream=&offset=`: what a stream has past an offset. 204
+/// while somebody reads it, 404 when nobody does.
+pub(super) async fn tail(
+    State(app): Shared,
+    PathText(node): PathText,
+    Params(request): Params<TailRequest>,
+    headers: HeaderMap,
+    body: Body,
+) -> Result<StatusCode, Failure> {
+    let node: NodeId = body::id(&node)?;
+    let bytes = body::read(&headers, body, TAIL_BYTES, app.config.limits.body_ms).await?;
+    let lead = app.lead().await?;
+    if lead.hub.deliver_tail(node, request, &bytes).await {
+        Ok(StatusCode::NO_CONTENT)
+    } else {
+        Err(Failure::not_found(format!("nobody reads {}", request.attempt)))
+    }
+}

@@ -1,0 +1,82 @@
+//! Tasks: one, stop, attempts, explain.
+
+use api::view::{AttemptView, Explanation, Page, TaskView};
+use axum::Json;
+use axum::extract::State;
+use axum::http::StatusCode;
+use control::{Input, Reply};
+use model::TaskId;
+use store::{InboxMessage, TaskRecord};
+
+use super::body::{self, PathText};
+use super::failure::Failure;
+use super::jobs::{explained, post};
+use super::{App, Shared, rows};
+
+/// A task, or that there is none.
+pub(super) async fn find(app: &App, id: TaskId) -> Result<TaskRecord, Failure> {
+    let task = app.store.task(id).await?;
+    task.ok_or_else(|| Failure::not_found(format!("there is no task {id}")))
+}
+
+pub(super) async fn one(
+    State(app): Shared,
+    PathText(id): PathText,
+) -> Result<Json<TaskView>, Failure> {
+    let id: TaskId = body::id(&id)?;
+    Ok(Json(rows::task(find(&app, id).await?)))
+}
+
+/// 202, and idempotent: a task that is settled stays as it is.
+pub(super) async fn stop(
+    State(app): Shared,
+    PathText(id): PathText,
+) -> Result<StatusCode, Failure> {
+    let task: TaskId = body::id(&id)?;
+    if let Some(lead) = app.seat.lead() {
+        match lead.ask_one(Input::StopTask { task }).await {
+            Ok(Reply::NotFound) => {}
+            Ok(_) => return Ok(StatusCode::ACCEPTED),
+            Err(why) => return Err(app.unanswered(why).await),
+        }
+    }
+    if !find(&app, task).await?.status.is_settled() {
+        post(&app, InboxMessage::StopTask { task }).await?;
+    }
+    Ok(StatusCode::ACCEPTED)
+}
+
+pub(super) async fn attempts(
+    State(app): Shared,
+    PathText(id): PathText,
+) -> Result<Json<Page<AttemptView>>, Failure> {
+    let id: TaskId = body::id(&id)?;
+    let attempts = app.store.attempts(id).await?;
+    if attempts.is_empty() {
+        find(&app, id).await?;
+    }
+    let items = attempts.into_iter().map(rows::attempt).collect();
+    Ok(Json(Page { items, next_cursor: None }))
+}
+
+pub(super) async fn explain(
+    State(app): Shared,
+    PathText(id): PathText,
+) -> Result<Json<Explanation>, Failure> {
+    let id: TaskId = body::id(&id)?;
+    let lead = app.lead().await?;
+    let seen = lead.look(move |world, config, now| control::explain_task(world, config, id, now));
+    match seen.await {
+        Ok(Some(explanation)) => Ok(Json(explained(id, explanation))),
+        Err(why) => Err(app.unanswered(why).await),
+        Ok(None) => {
+            let task = find(&app, id).await?;
+            let cause = task.cause.map(|cause| format!("cause: {cause:?}"));
+            Ok(Json(Explanation {
+                subject: id.to_string(),
+                summary: format!("is {}", task.status),
+                details: cause.into_iter().collect(),
+            }))
+        }
+    }
+}
