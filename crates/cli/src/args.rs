@@ -180,16 +180,34 @@ pub(crate) struct Worker {
     /// Memory that tasks may use, like 4GiB; most of it by default.
     #[arg(long)]
     pub(crate) memory: Option<String>,
-    /// A launched machine's own description; the market's machines are started so.
+    /// The manager's folder of objects; by default that of this user's manager.
+    #[arg(long, value_name = "DIR")]
+    pub(crate) objects: Option<PathBuf>,
+    /// Without a manager for so long, tasks are stopped and the worker ends.
+    #[arg(long, value_name = "TIME", default_value = "10m", value_parser = model::parse_duration_ms)]
+    pub(crate) orphan_after: u64,
+    /// A launched machine's identity document; the market starts its machines so.
+    #[arg(long, value_name = "FILE", hide = true, conflicts_with_all = ["join_token_file", "name"])]
+    pub(crate) identity: Option<PathBuf>,
+    /// Where a launched machine is told that it will be taken.
     #[arg(long, value_name = "FILE", hide = true)]
-    pub(crate) machine: Option<PathBuf>,
+    pub(crate) notice_file: Option<PathBuf>,
 }
 
 #[derive(Debug, Args)]
 pub(crate) struct Spawner {
-    /// Handed on to the spawner.
-    #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
-    pub(crate) words: Vec<std::ffi::OsString>,
+    /// Where it listens.
+    #[arg(long)]
+    pub(crate) socket: PathBuf,
+    /// Where it keeps exits.
+    #[arg(long)]
+    pub(crate) dir: PathBuf,
+    /// Where the attempts' folders are.
+    #[arg(long)]
+    pub(crate) attempts: PathBuf,
+    /// Without a digester for so long, it ends tasks and itself.
+    #[arg(long, value_name = "MS")]
+    pub(crate) orphan_after_ms: u64,
 }
 
 #[derive(Debug, Args)]

@@ -17,11 +17,16 @@ pub(crate) struct Endpoint {
     pub(crate) url: String,
     /// A user token.
     pub(crate) token: String,
+    /// Where it keeps its data, if that is on this machine.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) data_dir: Option<PathBuf>,
 }
 
 /// What the environment says; a value, so that tests need no process of their own.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Surroundings {
+    /// `EBB_DATA_DIR`: that of one manager among several.
+    pub(crate) manager_data: Option<PathBuf>,
     /// `XDG_RUNTIME_DIR`.
     pub(crate) runtime_dir: Option<PathBuf>,
     /// `XDG_DATA_HOME`.
@@ -36,6 +41,7 @@ impl Surroundings {
     pub(crate) fn of_process() -> Self {
         let folder = |key| std::env::var_os(key).map(PathBuf::from).filter(|at| at.is_absolute());
         Self {
+            manager_data: folder("EBB_DATA_DIR"),
             runtime_dir: folder("XDG_RUNTIME_DIR"),
             data_home: folder("XDG_DATA_HOME"),
             home: folder("HOME"),
@@ -45,6 +51,9 @@ impl Surroundings {
 
     /// Where a manager of this user keeps its data by default.
     pub(crate) fn data_dir(&self) -> Result<PathBuf, Failure> {
+        if let Some(dir) = &self.manager_data {
+            return Ok(dir.clone());
+        }
         let home = || self.home.as_ref().map(|home| home.join(".local/share"));
         self.data_home.clone().or_else(home).map(|base| base.join("ebb")).ok_or_else(|| {
             Failure::usage("neither XDG_DATA_HOME nor HOME is set; say --data-dir DIR")
@@ -53,6 +62,9 @@ impl Surroundings {
 
     /// Files that may name a manager, the likelier first.
     fn files(&self) -> Vec<PathBuf> {
+        if let Some(dir) = &self.manager_data {
+            return vec![dir.join(FILE)];
+        }
         let runtime = self.runtime_dir.as_ref().map(|dir| dir.join("ebb").join(FILE));
         let data = self.data_dir().ok().map(|dir| dir.join(FILE));
         runtime.into_iter().chain(data).collect()
@@ -61,24 +73,30 @@ impl Surroundings {
 
 /// Where to ask and by which token.
 pub(crate) fn find(url: Option<&str>, around: &Surroundings) -> Result<Endpoint, Failure> {
-    let known: Vec<_> = around.files().iter().filter_map(|file| read(file)).collect();
     let Some(url) = url else {
-        let found = known.into_iter().next().ok_or_else(Failure::no_manager)?;
+        let found = known(around).ok_or_else(Failure::no_manager)?;
         let token = around.token.clone().unwrap_or(found.token);
-        return Ok(Endpoint { url: found.url, token });
+        return Ok(Endpoint { token, ..found });
     };
     let url = checked(url)?;
-    let token = around.token.clone().or_else(|| {
-        known.into_iter().find(|known| known.url.trim_end_matches('/') == url).map(|k| k.token)
-    });
-    match token {
-        Some(token) => Ok(Endpoint { url, token }),
+    let same = around
+        .files()
+        .iter()
+        .filter_map(|file| read(file))
+        .find(|known| known.url.trim_end_matches('/') == url);
+    match around.token.clone().or_else(|| same.map(|same| same.token)) {
+        Some(token) => Ok(Endpoint { url, token, data_dir: None }),
         None => Err(Failure::new(crate::error::Kind::Refused, format!("no token for {url}"))
             .next("set EBB_TOKEN; `ebb token create` on the manager's machine makes one")),
     }
 }
 
-fn checked(url: &str) -> Result<String, Failure> {
+/// The manager that this user started here last.
+pub(crate) fn known(around: &Surroundings) -> Option<Endpoint> {
+    around.files().iter().find_map(|file| read(file))
+}
+
+pub(crate) fn checked(url: &str) -> Result<String, Failure> {
     match reqwest::Url::parse(url) {
         Ok(parsed) if matches!(parsed.scheme(), "http" | "https") && parsed.has_host() => {
             Ok(url.trim_end_matches('/').to_owned())
@@ -107,6 +125,7 @@ mod tests {
 
     fn around(base: &Path) -> Surroundings {
         Surroundings {
+            manager_data: None,
             runtime_dir: Some(base.join("run")),
             data_home: None,
             home: Some(base.join("home")),
@@ -138,6 +157,17 @@ mod tests {
         write(base.path().join("run/ebb").join(FILE), "http://h:1", "one");
         let found = find(None, &around).map(|found| found.token);
         assert_eq!(found, Ok("one".to_owned()));
+    }
+
+    #[test]
+    fn a_named_data_folder_is_the_only_place() {
+        let base = tempfile::tempdir().expect("a folder");
+        let mut around = around(base.path());
+        write(base.path().join("run/ebb").join(FILE), "http://h:1", "one");
+        around.manager_data = Some(base.path().join("other"));
+        assert!(find(None, &around).is_err());
+        write(base.path().join("other").join(FILE), "http://h:3", "three");
+        assert_eq!(find(None, &around).map(|found| found.token), Ok("three".into()));
     }
 
     #[test]

@@ -49,8 +49,6 @@ impl Exit {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub(crate) enum Kind {
-    /// The job did not succeed: look at it.
-    NotSucceeded,
     /// Mend the command line or the job file.
     Usage,
     /// Name something that exists.
@@ -66,7 +64,6 @@ pub(crate) enum Kind {
 impl Kind {
     pub(crate) fn exit(self) -> Exit {
         match self {
-            Self::NotSucceeded => Exit::NotSucceeded,
             Self::Usage => Exit::Usage,
             Self::NotFound => Exit::NotFound,
             Self::Refused => Exit::Refused,

@@ -64,12 +64,14 @@ fn guess(text: &str) -> Result<Value, String> {
     if text.trim_start().starts_with('{') {
         return document::read(text, Language::Json);
     }
-    document::read(text, Language::Toml).or_else(|toml| match document::read(text, Language::Yaml) {
-        Ok(value @ Value::Object(_)) => Ok(value),
-        Ok(_) => Err(toml),
-        Err(yaml) => {
-            let first = text.lines().find(|line| !line.trim().is_empty()).unwrap_or_default();
-            Err(if first.contains(": ") { yaml } else { toml })
+    document::read(text, Language::Toml).or_else(|toml| {
+        match document::read(text, Language::Yaml) {
+            Ok(value @ Value::Object(_)) => Ok(value),
+            Ok(_) => Err(toml),
+            Err(yaml) => {
+                let first = text.lines().find(|line| !line.trim().is_empty()).unwrap_or_default();
+                Err(if first.contains(": ") { yaml } else { toml })
+            }
         }
     })
 }
@@ -201,7 +203,10 @@ mod tests {
     #[test]
     fn every_fault_is_told_with_its_place() {
         let folder = folder(&[
-            ("bad.toml", "nme = \"a\"\n[[group]]\ncommand = []\nresources = { cpu = \"x\" }\n[[group]]\ncommand = [\"true\"]\nitems_file = \"none\"\n"),
+            (
+                "bad.toml",
+                "nme = \"a\"\n[[group]]\ncommand = []\nresources = { cpu = \"x\" }\n[[group]]\ncommand = [\"true\"]\nitems_file = \"none\"\n",
+            ),
             ("syntax.toml", "name = \n"),
             ("job.ini", ""),
         ]);

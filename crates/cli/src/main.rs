@@ -1,13 +1,83 @@
-//! `ebb`: the command line.
+//! `ebb`: the command line. Reads arguments, finds the manager, prints answers; all decisions are
+//! elsewhere.
+
 mod args;
+mod commands;
 mod demo;
 mod discovery;
 mod error;
 mod jobfile;
+mod logging;
 mod output;
+mod process;
+mod remote;
 mod render;
 #[cfg(test)]
 mod samples;
 mod selector;
+mod signals;
 
-fn main() {}
+use std::process::ExitCode;
+
+use clap::Parser;
+
+use args::{Cli, Command, Common};
+use commands::Client;
+use error::{Exit, Failure};
+use output::Screen;
+
+fn main() -> ExitCode {
+    let cli = Cli::parse();
+    // What needs no runtime goes first: the spawner is one process a node, and small.
+    let cli = match cli.command {
+        Command::Spawner(args) => return commands::worker::spawner(args),
+        command => Cli { command, ..cli },
+    };
+    let screen = Screen::new(cli.common.output);
+    logging::start(&cli.common);
+    let exit = match start(cli, screen) {
+        Ok(exit) => exit,
+        Err(failure) => {
+            screen.fail(&failure);
+            failure.exit()
+        }
+    };
+    ExitCode::from(exit.code())
+}
+
+fn start(cli: Cli, screen: Screen) -> Result<Exit, Failure> {
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+        .map_err(|fault| Failure::local(format!("cannot start threads: {fault}")))?;
+    let done = runtime.block_on(dispatch(cli.command, &cli.common, screen));
+    // What still reads or writes a file is not worth waiting for.
+    runtime.shutdown_background();
+    done
+}
+
+async fn dispatch(command: Command, common: &Common, screen: Screen) -> Result<Exit, Failure> {
+    let url = common.url.as_deref();
+    let client = || Client::connect(url, screen);
+    match command {
+        Command::Run(args) => Ok(commands::run::run(url, screen, &args).await),
+        Command::Submit(args) => commands::submit::submit(&client()?, &args).await,
+        Command::Status(args) => commands::status::status(&client()?, &args).await,
+        Command::Wait(args) => commands::wait::wait(&client()?, &args).await,
+        Command::Logs(args) => commands::logs::logs(&client()?, &args).await,
+        Command::Stop(args) => commands::stop::stop(&client()?, &args).await,
+        Command::Nodes(args) => commands::nodes::nodes(&client()?, &args).await,
+        Command::Explain { id } => commands::explain::explain(&client()?, &id).await,
+        Command::Drain(args) => commands::nodes::drain(&client()?, &args.node, true).await,
+        Command::Undrain(args) => commands::nodes::drain(&client()?, &args.node, false).await,
+        Command::Cost => commands::nodes::cost(&client()?).await,
+        Command::Token(command) => commands::token::token(&client()?, &command).await,
+        Command::Completions { shell } => commands::completions::print(shell),
+        Command::Demo(args) => demo::demo(screen, &args).await,
+        Command::Up(args) => commands::up::up(screen, &args).await,
+        Command::Manager(args) => commands::manager::manager(screen, &args).await,
+        Command::Worker(args) => commands::worker::worker(url, &args).await,
+        // Handled before there was a runtime.
+        Command::Spawner(_) => Err(Failure::usage("a spawner is started by a worker")),
+    }
+}

@@ -32,7 +32,8 @@ pub(crate) struct Paint {
 }
 
 impl Paint {
-    /// For tests, pipes and files.
+    /// For tests of text.
+    #[cfg(test)]
     pub(crate) const PLAIN: Self = Self { colours: false };
 
     fn of(stream: &impl IsTerminal) -> Self {

@@ -10,7 +10,7 @@ use crate::output::{Paint, Tone};
 /// Columns without lines, for every terminal and for `awk`. `right` are the columns of numbers.
 ///
 /// A cell may hold escape codes of [`Paint`]; they take no room.
-fn table(head: &[&str], right: &[usize], rows: Vec<Vec<String>>) -> String {
+pub(crate) fn table(head: &[&str], right: &[usize], rows: Vec<Vec<String>>) -> String {
     let head = head.iter().map(|title| (*title).to_owned()).collect();
     let all: Vec<Vec<String>> = std::iter::once(head).chain(rows).collect();
     let columns = all.iter().map(Vec::len).max().unwrap_or(0);
@@ -238,9 +238,8 @@ pub(crate) fn nodes(nodes: &[NodeView], now: Timestamp, paint: Paint) -> String 
             node.name.clone().unwrap_or_default(),
         ]
     });
-    let head = [
-        "NODE", "STATE", "WHY", "SINCE", "POOL", "CPU", "MEMORY", "TASKS", "AN HOUR", "NAME",
-    ];
+    let head =
+        ["NODE", "STATE", "WHY", "SINCE", "POOL", "CPU", "MEMORY", "TASKS", "AN HOUR", "NAME"];
     table(&head, &[5, 6, 7, 8], rows.collect())
 }
 
@@ -256,7 +255,8 @@ pub(crate) fn overview(
     let shown = &jobs[..jobs.len().min(LINES)];
     let mut text = self::jobs(shown, now, paint);
     if jobs.len() > shown.len() {
-        text += &format!("\n… and {} more; `ebb status --all` lists them", jobs.len() - shown.len());
+        text +=
+            &format!("\n… and {} more; `ebb status --all` lists them", jobs.len() - shown.len());
     }
     let live: Vec<_> = nodes.iter().filter(|node| node.state != "gone").collect();
     let by_state = states(&live);
@@ -312,8 +312,7 @@ pub(crate) fn saved(paid: MicroUsd, on_demand: MicroUsd) -> String {
     if on_demand.0 <= 0 {
         return "-".to_owned();
     }
-    let percent: i64 =
-        (i128::from(on_demand.0 - paid.0) * 100 / i128::from(on_demand.0)).clamped();
+    let percent: i64 = (i128::from(on_demand.0 - paid.0) * 100 / i128::from(on_demand.0)).clamped();
     format!("{percent}%")
 }
 

@@ -67,7 +67,13 @@ pub(crate) fn task(index: u32) -> TaskView {
         attempt: 5,
         node: Some(NodeId::from_number(3)),
         exit_code: Some(3),
-        counters: Counters { interrupted: 1, node_lost: 2, failed: 3, timed_out: 1, unexplained: 0 },
+        counters: Counters {
+            interrupted: 1,
+            node_lost: 2,
+            failed: 3,
+            timed_out: 1,
+            unexplained: 0,
+        },
     }
 }
 

@@ -38,7 +38,9 @@ impl FromStr for JobSelector {
             return Ok(Self::Id(id));
         }
         id_prefix("job_", text).map(Self::Prefix).ok_or_else(|| {
-            format!("`{text}` names no job: write an id, the beginning of one, `last` or label=value")
+            format!(
+                "`{text}` names no job: write an id, the beginning of one, `last` or label=value"
+            )
         })
     }
 }

@@ -90,7 +90,8 @@ pub(crate) fn gather(dir: Option<&Path>, size: Size, scratch: &Path) -> Result<C
 
 fn registry() -> Option<PathBuf> {
     let home = std::env::var_os("CARGO_HOME").map(PathBuf::from);
-    let home = home.or_else(|| std::env::var_os("HOME").map(|home| PathBuf::from(home).join(".cargo")));
+    let home =
+        home.or_else(|| std::env::var_os("HOME").map(|home| PathBuf::from(home).join(".cargo")));
     home.map(|home| home.join("registry/src")).filter(|root| root.is_dir())
 }
 
@@ -150,8 +151,11 @@ fn bundles(files: &[File], depth: usize, size: Size) -> Vec<Vec<String>> {
         let folder = folder_of(&file.path, depth);
         *folders.entry(folder).or_default() += file.bytes;
     }
-    let mut sorted: Vec<_> =
-        folders.iter().map(|(name, bytes)| (*name, *bytes)).filter(|(_, bytes)| *bytes > 0).collect();
+    let mut sorted: Vec<_> = folders
+        .iter()
+        .map(|(name, bytes)| (*name, *bytes))
+        .filter(|(_, bytes)| *bytes > 0)
+        .collect();
     sorted.sort_by_key(|(name, bytes)| (std::cmp::Reverse(*bytes), *name));
     if sorted.iter().any(|(_, bytes)| *bytes <= LARGEST_FOLDER_BYTES) {
         sorted.retain(|(_, bytes)| *bytes <= LARGEST_FOLDER_BYTES);
@@ -173,7 +177,7 @@ fn bundles(files: &[File], depth: usize, size: Size) -> Vec<Vec<String>> {
 
 /// The folder `depth` levels down that the file lies in, or the file's own if there are fewer.
 fn folder_of(path: &str, depth: usize) -> &str {
-    let cut = path.match_indices('/').nth(depth - 1).or_else(|| path.match_indices('/').last());
+    let cut = path.match_indices('/').nth(depth - 1).or_else(|| path.rmatch_indices('/').next());
     cut.map_or(".", |(at, _)| &path[..at])
 }
 

@@ -1,0 +1,37 @@
+//! `ebb stop`.
+
+use serde::Serialize;
+
+use super::Client;
+use crate::args;
+use crate::error::{Exit, Failure};
+use crate::selector::{Selector, task_of};
+
+#[derive(Debug, Serialize)]
+struct Stopped {
+    stopping: Vec<String>,
+}
+
+pub(crate) async fn stop(client: &Client, args: &args::Stop) -> Result<Exit, Failure> {
+    let mut stopped = Stopped { stopping: Vec::new() };
+    for selector in &args.selectors {
+        match selector {
+            Selector::Job(selector) => {
+                for id in client.select(selector).await? {
+                    client.remote.stop_job(id).await?;
+                    stopped.stopping.push(id.to_string());
+                }
+            }
+            Selector::Task(job, group, index) => {
+                let id = task_of(client.select_one(job).await?, *group, *index);
+                client.remote.stop_task(id).await?;
+                stopped.stopping.push(id.to_string());
+            }
+        }
+    }
+    client.screen.show(&stopped, |_| {
+        let lines: Vec<_> = stopped.stopping.iter().map(|id| format!("stopping {id}")).collect();
+        lines.join("\n")
+    })?;
+    Ok(Exit::Ok)
+}

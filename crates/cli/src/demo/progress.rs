@@ -1,0 +1,126 @@
+//! What the demo shows while it runs: on a terminal a bar, otherwise a line each few seconds.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::{Duration, Instant};
+
+use api::view::{CostView, JobDetail, NodeView};
+use indicatif::ProgressBar;
+use model::NodeReason;
+
+use crate::commands::wait::bar;
+use crate::output::Screen;
+use crate::render::dollars;
+
+/// Between two lines where nobody sees a bar.
+const LINE_EVERY: Duration = Duration::from_secs(3);
+
+/// One look at the cluster.
+#[derive(Debug, Clone)]
+pub(crate) struct Look {
+    pub(crate) job: JobDetail,
+    pub(crate) nodes: Vec<NodeView>,
+    pub(crate) cost: CostView,
+}
+
+/// What was seen so far.
+pub(crate) struct Progress {
+    screen: Screen,
+    bar: ProgressBar,
+    start: Instant,
+    last_line: Option<Instant>,
+    noticed: BTreeSet<String>,
+    lost: BTreeSet<String>,
+}
+
+impl Progress {
+    pub(crate) fn new(screen: Screen) -> Self {
+        Self {
+            screen,
+            bar: bar(screen),
+            start: Instant::now(),
+            last_line: None,
+            noticed: BTreeSet::new(),
+            lost: BTreeSet::new(),
+        }
+    }
+
+    pub(crate) fn show(&mut self, look: &Look) {
+        self.remember(&look.nodes);
+        let text = self.text(look);
+        if self.screen.live {
+            let tasks = look.job.job.tasks;
+            self.bar.set_length(tasks.total);
+            self.bar.set_position(tasks.settled());
+            self.bar.set_message(text);
+        } else if self.last_line.is_none_or(|last| last.elapsed() >= LINE_EVERY) {
+            self.last_line = Some(Instant::now());
+            let tasks = look.job.job.tasks;
+            let seconds = self.start.elapsed().as_secs();
+            self.screen.say(&format!("{seconds} s: {}/{} {text}", tasks.settled(), tasks.total));
+        }
+    }
+
+    fn remember(&mut self, nodes: &[NodeView]) {
+        for node in nodes {
+            if node.deadline.is_some() || node.reason == Some(NodeReason::Notice) {
+                self.noticed.insert(node.id.clone());
+            } else if matches!(node.reason, Some(NodeReason::Reclaimed | NodeReason::Lost)) {
+                self.lost.insert(node.id.clone());
+            }
+        }
+    }
+
+    fn text(&self, look: &Look) -> String {
+        let tasks = look.job.job.tasks;
+        format!(
+            "settled, {} running, {} leaving; {}; {} noticed, {} gone without; {}",
+            tasks.running,
+            tasks.leaving,
+            pools(&look.nodes),
+            self.noticed.len(),
+            self.lost.difference(&self.noticed).count(),
+            dollars(look.cost.total_micro_usd)
+        )
+    }
+
+    pub(crate) fn end(&self) {
+        self.bar.finish_and_clear();
+    }
+}
+
+/// The living nodes by pool.
+fn pools(nodes: &[NodeView]) -> String {
+    let mut count = BTreeMap::<String, usize>::new();
+    for node in nodes.iter().filter(|node| !matches!(node.state.as_str(), "gone" | "launch-failed"))
+    {
+        let pool = node.pool.as_ref().map_or_else(|| "static".to_owned(), ToString::to_string);
+        *count.entry(pool).or_default() += 1;
+    }
+    if count.is_empty() {
+        return "no nodes yet".to_owned();
+    }
+    let parts: Vec<_> = count.iter().map(|(pool, count)| format!("{count} x {pool}")).collect();
+    parts.join(", ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::output::{Format, Paint};
+    use crate::samples;
+
+    #[test]
+    fn a_line_tells_tasks_nodes_notices_and_dollars() {
+        let screen = Screen { format: Format::Table, paint: Paint::PLAIN, live: false };
+        let mut progress = Progress::new(screen);
+        let mut nodes = samples::nodes();
+        let mut lost = nodes[1].clone();
+        (lost.id, lost.state, lost.reason) =
+            ("node_x".into(), "gone".into(), Some(NodeReason::Reclaimed));
+        nodes.push(lost);
+        let look = Look { job: samples::detail(), nodes, cost: samples::cost() };
+        progress.remember(&look.nodes);
+        insta::assert_snapshot!(progress.text(&look), @"settled, 38 running, 2 leaving; 1 x static, 1 x us-east-1a/c7g.xlarge/spot; 1 noticed, 1 gone without; $0.1205");
+        assert_eq!(pools(&[]), "no nodes yet");
+    }
+}
