@@ -1,1 +1,154 @@
-//! later
+//! `load(commit(changes)) == apply(changes)` over histories that the leader's own step makes of
+//! random inputs; and a replay of the log gives the same.
+//!
+//! `EBB_HISTORIES` says how many a database gets (200), `EBB_HISTORY` that it is this one only.
+
+use control::scenario::Scenario;
+use model::World;
+use sqlx::{AssertSqlSafe, Connection, Executor};
+use store::{Batch, Committed};
+use tokio::task::JoinSet;
+
+use crate::support::{Database, Leading, assert_same, at};
+
+const STEPS: u32 = 100;
+/// Databases at work at once; each is emptied between two histories.
+const WORKERS: u64 = 4;
+
+const TABLES: [&str; 12] = [
+    "log",
+    "jobs",
+    "job_labels",
+    "job_groups",
+    "tasks",
+    "attempts",
+    "nodes",
+    "intents",
+    "notices",
+    "ledger",
+    "ledger_sums",
+    "inbox",
+];
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn histories_load_as_they_were_applied_on_sqlite() {
+    let mut workers = JoinSet::new();
+    for worker in 0..WORKERS {
+        workers.spawn(async move {
+            let database = Database::sqlite_in_memory().await;
+            let path = database.url.strip_prefix("sqlite:").unwrap();
+            let raw = sqlx::sqlite::SqliteConnectOptions::new().filename(path);
+            let mut raw = sqlx::SqliteConnection::connect_with(&raw).await.unwrap();
+            for seed in seeds(worker) {
+                database.lead().await;
+                raw.execute(AssertSqlSafe(emptied(seed))).await.unwrap();
+                history(&database, seed).await;
+            }
+        });
+    }
+    workers.join_all().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn histories_load_as_they_were_applied_on_postgres() {
+    let mut workers = JoinSet::new();
+    for worker in 0..WORKERS {
+        workers.spawn(async move {
+            let database = Database::postgres().await;
+            let mut raw = sqlx::PgConnection::connect(&database.url).await.unwrap();
+            for seed in seeds(worker) {
+                database.lead().await;
+                raw.execute(AssertSqlSafe(emptied(seed))).await.unwrap();
+                history(&database, seed).await;
+            }
+            raw.close().await.unwrap();
+            database.drop().await;
+        });
+    }
+    workers.join_all().await;
+}
+
+fn number(name: &str) -> Option<u64> {
+    std::env::var(name).ok().map(|text| text.parse().unwrap())
+}
+
+fn seeds(worker: u64) -> Vec<u64> {
+    let count = number("EBB_HISTORIES").unwrap_or(200);
+    let mine = |seed: &u64| match number("EBB_HISTORY") {
+        Some(only) => *seed == only && worker == 0,
+        None => seed % WORKERS == worker,
+    };
+    (0..count.max(number("EBB_HISTORY").map_or(0, |only| only + 1))).filter(mine).collect()
+}
+
+/// A new cluster of this seed.
+fn emptied(seed: u64) -> String {
+    let mut sql: Vec<String> = TABLES.iter().map(|table| format!("DELETE FROM {table}")).collect();
+    sql.push(format!("UPDATE head SET seq = 0, now_ms = 0, seed = {seed}, cluster = {seed}"));
+    sql.join("; ")
+}
+
+async fn history(database: &Database, seed: u64) {
+    let mut scenario = Scenario::new(seed);
+    scenario.take_over(database.store.load().await.unwrap());
+    let mut commits = 0;
+    for step in 0..STEPS {
+        let context = || format!("history {seed}, step {step}");
+        let decision = scenario.advance();
+        if decision.changes.is_empty() {
+            continue;
+        }
+        let batch = Batch::collect(&scenario.world, &decision.changes);
+        let committed = database.store.commit(&batch).await;
+        assert!(matches!(committed, Committed::Committed), "{}: {committed:?}", context());
+        commits += 1;
+        if commits % 4 == 0 || step + 1 == STEPS || number("EBB_HISTORY").is_some() {
+            let loaded = database.store.load().await.unwrap();
+            if loaded != scenario.world.durable {
+                eprintln!("{} after {:#?}", context(), decision.changes);
+            }
+            assert_same(&loaded, &scenario.world.durable);
+            // What World derives of it is the same as what it derived on the way.
+            assert_eq!(World::new(loaded.clone()).index, scenario.world.index, "{}", context());
+            if step % 50 == 49 {
+                scenario.take_over(loaded);
+            }
+        }
+    }
+    assert!(scenario.world.durable.head.now > at(0), "history {seed} did nothing");
+    let leading = Leading { store: &database.store, world: scenario.world };
+    leading.expect_replayed().await;
+    settled_jobs_add_up(database).await;
+}
+
+/// Whatever a job has been through, each of its tasks is counted and listed once.
+async fn settled_jobs_add_up(database: &Database) {
+    let filter = store::JobFilter { limit: 1_000, ..store::JobFilter::default() };
+    for job in database.store.jobs(&filter).await.unwrap() {
+        let mut counted = store::Tally { total: job.tasks.total, ..store::Tally::default() };
+        let page = database.store.tasks(job.id, &crate::commits::page()).await.unwrap().unwrap();
+        for task in &page {
+            use model::TaskStatus as Status;
+            *match task.status {
+                Status::Waiting => &mut counted.waiting,
+                Status::Backoff => &mut counted.backoff,
+                Status::Assigned => &mut counted.assigned,
+                Status::Running => &mut counted.running,
+                Status::Leaving => &mut counted.leaving,
+                Status::Succeeded => &mut counted.succeeded,
+                Status::Failed => &mut counted.failed,
+                Status::Cancelled => &mut counted.cancelled,
+            } += 1;
+        }
+        assert_eq!(counted, job.tasks, "{}", job.id);
+        if job.status.is_settled() {
+            assert_eq!(
+                job.tasks.succeeded + job.tasks.failed + job.tasks.cancelled,
+                job.tasks.total,
+                "{} settled as {}",
+                job.id,
+                job.status
+            );
+        }
+    }
+}

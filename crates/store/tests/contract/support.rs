@@ -24,7 +24,16 @@ pub(crate) fn admin_url() -> String {
 
 impl Database {
     pub(crate) async fn sqlite() -> Self {
-        let folder = tempfile::tempdir().unwrap();
+        Self::sqlite_at(tempfile::tempdir().unwrap()).await
+    }
+
+    /// On a file system in memory where there is one: for tests that commit thousands of times.
+    pub(crate) async fn sqlite_in_memory() -> Self {
+        let folder = tempfile::tempdir_in("/dev/shm").or_else(|_| tempfile::tempdir());
+        Self::sqlite_at(folder.unwrap()).await
+    }
+
+    async fn sqlite_at(folder: TempDir) -> Self {
         let url = format!("sqlite:{}", folder.path().join("ebb.db").display());
         let store = Store::open(&url).await.unwrap();
         Self { store, url, postgres: None, _folder: Some(folder) }
