@@ -10,7 +10,7 @@ use crate::error::Failure;
 /// Tasks of the second group.
 pub(crate) const HEAVY: u32 = 20;
 /// The output of each light task.
-pub(crate) const OUTPUT: &str = "packed.gz";
+pub(crate) const OUTPUT: &str = "out/packed.gz";
 /// The ordinal of the group with one task a file.
 pub(crate) const DIGEST: u16 = 0;
 /// The ordinal of the group with one task a bundle of folders.
@@ -28,7 +28,7 @@ echo "$sum $size"
 /// Packs the files of some folders as hard as gzip can, unpacks that again and prints
 /// `HASH - LINES BYTES` of what came out.
 const PACK_SCRIPT: &str = r#"set -eu
-packed=$EBB_OUTPUT_DIR/bundle.gz
+packed=$PWD/bundle.gz
 cd "$CORPUS"
 printf '%s\n' "$EBB_ITEM" | while IFS= read -r folder; do
   find "./$folder" -type f -print0 | LC_ALL=C sort -z | xargs -0 -r cat --
@@ -120,6 +120,7 @@ mod tests {
                     .env("CORPUS", group["env"]["CORPUS"].as_str().expect("a folder"))
                     .env("EBB_ITEM", item.as_str().expect("text"))
                     .env("EBB_OUTPUT_DIR", folder.path())
+                    .current_dir(folder.path())
                     .output()
                     .expect("run");
                 let text = String::from_utf8(output.stdout).expect("UTF-8");
