@@ -39,7 +39,7 @@ pub(super) async fn run(mut shared: Executors) {
             let next = retries.values().map(|retry| retry.at.max(paused_until)).min();
             tokio::select! {
                 changed = shared.rows.changed() => if changed.is_err() { return },
-                () = sleep_until_some(next.or((paused_until > now).then_some(paused_until))) => {}
+                () = sleep_until_some(next.or_else(|| (paused_until > now).then_some(paused_until))) => {}
             }
             continue;
         };

@@ -22,6 +22,9 @@ use crate::nodes::Hub;
 /// How long a message may wait for a place in the leader's queue.
 const QUEUE_PATIENCE: Duration = Duration::from_secs(2);
 
+/// Reads World; what it finds goes out by its own channel.
+type Look = Box<dyn FnOnce(&World, &control::Config, Timestamp) + Send>;
+
 /// What is sent to the leader's task.
 pub(crate) enum Message {
     /// Inputs of one step, answered when they are durable.
@@ -32,7 +35,7 @@ pub(crate) enum Message {
         answer: Option<oneshot::Sender<Vec<Reply>>>,
     },
     /// A look at World, which then is what is durable.
-    Look(Box<dyn FnOnce(&World, &control::Config, Timestamp) + Send>),
+    Look(Look),
 }
 
 /// A term of this replica, as the rest of the process sees it.

@@ -19,12 +19,25 @@ const WAITING_PIECES: usize = 16;
 const SLOW_READER: Duration = Duration::from_secs(5);
 
 /// All streams that are read now.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Tails {
     streams: Mutex<BTreeMap<(AttemptId, Stream), Tail>>,
     /// How many, so that the many steps that end attempts need no lock when nobody reads.
     open: AtomicUsize,
     next_reader: AtomicU64,
+    /// How long a post waits for a slow reader.
+    patience: Duration,
+}
+
+impl Default for Tails {
+    fn default() -> Self {
+        Self {
+            streams: Mutex::default(),
+            open: AtomicUsize::default(),
+            next_reader: AtomicU64::default(),
+            patience: SLOW_READER,
+        }
+    }
 }
 
 #[derive(Debug)]
@@ -102,7 +115,7 @@ impl Tails {
         let passages = self.passages(node, (attempt, stream), offset, bytes);
         for Passage { reader, piece, pieces } in passages {
             let length = u64::try_from(piece.len()).unwrap_or(0);
-            let sent = pieces.send_timeout(piece, SLOW_READER).await;
+            let sent = pieces.send_timeout(piece, self.patience).await;
             let mut streams = locked(&self.streams);
             let tail = streams.get_mut(&(attempt, stream));
             if let Some(reader) = tail.and_then(|tail| tail.readers.get_mut(&reader)) {
@@ -203,9 +216,9 @@ mod tests {
         assert_eq!(send(node, 5, "f").await, Delivered::Nobody);
     }
 
-    #[tokio::test(start_paused = true)]
+    #[tokio::test]
     async fn a_slow_reader_is_sent_the_rest_later() {
-        let tails = Tails::default();
+        let tails = Tails { patience: Duration::from_millis(1), ..Tails::default() };
         let attempt = TaskId { job: JobId::from_number(1), group: 0, index: 0 }.attempt(1);
         let node = NodeId::from_number(2);
         let key = (attempt, Stream::Stderr);

@@ -245,7 +245,7 @@ impl Reading {
 
     /// What an attempt that has ended wrote past `offset`.
     async fn last_words(&self, attempt: Option<AttemptId>, offset: u64) -> Result<(), Break> {
-        let result = match attempt.or(self.attempt.map(|number| self.id.attempt(number))) {
+        let result = match attempt.or_else(|| self.attempt.map(|number| self.id.attempt(number))) {
             Some(attempt) => match self.result_of(attempt).await? {
                 Some(result) => Some(result),
                 // Its reader was let go of, and yet it has not ended: the leader has.

@@ -38,7 +38,7 @@ pub(super) async fn create(
     let kind = check(&request)?;
     let join = kind == TokenKind::WorkerJoin;
     let uses = join.then(|| request.uses.unwrap_or(1));
-    let valid_ms = request.valid_ms.or(join.then_some(JOIN_VALID_MS));
+    let valid_ms = request.valid_ms.or_else(|| join.then_some(JOIN_VALID_MS));
     let expires = valid_ms.map(|valid_ms| clock::now().plus_ms(valid_ms.clamped()));
     let (token, kept) = app.tokens.make(kind, request.name, uses, expires).await?;
     tracing::info!(purpose = ?request.purpose, name = %kept.name, "token made");
