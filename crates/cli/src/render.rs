@@ -253,17 +253,17 @@ pub(crate) fn overview(
 ) -> String {
     const LINES: usize = 15;
     let shown = &jobs[..jobs.len().min(LINES)];
-    let mut text = self::jobs(shown, now, paint);
-    if jobs.len() > shown.len() {
-        text +=
-            &format!("\n… and {} more; `ebb status --all` lists them", jobs.len() - shown.len());
-    }
+    let listed = self::jobs(shown, now, paint);
+    let more = match jobs.len() - shown.len() {
+        0 => String::new(),
+        more => format!("\n… and {more} more; `ebb status --all` lists them"),
+    };
     let live: Vec<_> = nodes.iter().filter(|node| node.state != "gone").collect();
     let by_state = states(&live);
     let running: u64 = live.iter().map(|node| u64::from(node.running)).sum();
     let nodes = if live.is_empty() { "none".to_owned() } else { by_state };
-    text + &format!(
-        "\n\nnodes  {nodes}; {running} tasks on them\ncost   {} so far ({} on-demand), {} an hour now",
+    format!(
+        "{listed}{more}\n\nnodes  {nodes}; {running} tasks on them\ncost   {} so far ({} on-demand), {} an hour now",
         dollars(cost.total_micro_usd),
         dollars(cost.on_demand_micro_usd),
         dollars(hourly(&live)),

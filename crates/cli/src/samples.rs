@@ -109,7 +109,7 @@ pub(crate) fn nodes() -> Vec<NodeView> {
         running: 0,
         held: 0,
         deadline: None,
-        ..spot.clone()
+        ..spot
     };
     vec![spot, fixed]
 }

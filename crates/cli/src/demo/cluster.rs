@@ -116,7 +116,7 @@ mod tests {
     fn a_machine_without_a_living_node_is_a_leak() {
         let mut nodes = samples::nodes();
         let name = nodes[0].name.clone().expect("a name");
-        let machines = BTreeSet::from([name.clone(), "i-stray".to_owned()]);
+        let machines = BTreeSet::from([name, "i-stray".to_owned()]);
         assert_eq!(unaccounted(&machines, &nodes), BTreeSet::from(["i-stray".to_owned()]));
         nodes[0].state = "gone".into();
         assert_eq!(unaccounted(&machines, &nodes), machines);
