@@ -51,7 +51,7 @@ pub struct Store {
 #[derive(Debug)]
 enum Db {
     Sqlite(sqlite::SqliteDb),
-    Postgres(postgres::PostgresDb),
+    Postgres(Box<postgres::PostgresDb>),
 }
 
 impl Store {

@@ -48,7 +48,7 @@ impl Store {
             }
             Db::Sqlite(SqliteDb::open(Path::new(path)).await?)
         } else if url.starts_with("postgres://") || url.starts_with("postgresql://") {
-            Db::Postgres(PostgresDb::open(url).await?)
+            Db::Postgres(Box::new(PostgresDb::open(url).await?))
         } else {
             return Err(StoreError::Url(url.to_owned()));
         };

@@ -1,6 +1,7 @@
 //! Jobs with the counts of their tasks.
 
 use std::collections::BTreeMap;
+use std::fmt::Write as _;
 use std::sync::Arc;
 
 use model::{Cause, Clamp, JobId, JobSpec, JobStatus, MicroUsd, Namespace, TaskStatus, Timestamp};
@@ -159,7 +160,8 @@ impl Store {
             sql.push_str(&wheres.join(" AND "));
         }
         values.push(filter.limit.min(MAX_PAGE).into());
-        sql.push_str(&format!(" ORDER BY j.id DESC LIMIT ${}", values.len()));
+        // Writing to a String cannot fail.
+        let _ = write!(sql, " ORDER BY j.id DESC LIMIT ${}", values.len());
         // Safe: text of ours; what users gave is in `values`.
         let rows: Vec<JobRow> = self.all(sqlx::AssertSqlSafe(sql), &values).await?;
         rows.into_iter().map(JobRow::job).collect()
