@@ -1,6 +1,8 @@
 //! One commit, wall time. SQLite's file is in memory where the machine has such a folder, so that
 //! its figure is CPU time; Postgres (`EBB_TEST_POSTGRES_URL`) includes its fsync.
 
+#![expect(clippy::unwrap_used, reason = "a bench stops at its first failure")]
+
 use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
