@@ -160,6 +160,9 @@ pub struct AttemptView {
     /// Its exit code, if it has one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub exit_code: Option<i32>,
+    /// The signal that ended it, if one did that was not ours.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub signal: Option<i32>,
     /// Whether it settled its task.
     pub settles: bool,
     /// The node's words on what went wrong.

@@ -105,9 +105,13 @@ async fn first_failure(client: &Client, job: JobId) -> Result<Exit, Failure> {
     Ok(exit)
 }
 
-/// The task's own code; 125 when it has none.
+/// The task's own code; 128 and the signal's number when one ended it; 125 when it has neither.
 fn exit_of(task: &TaskView, last: Option<&AttemptView>) -> Exit {
-    let own = last.filter(|last| last.end == AttemptEnd::Failed).and_then(|last| last.exit_code);
+    let failed = last.filter(|last| last.end == AttemptEnd::Failed);
+    if let Some(Ok(signal)) = failed.and_then(|last| last.signal).map(u8::try_from) {
+        return Exit::Signal(signal);
+    }
+    let own = failed.and_then(|last| last.exit_code);
     match own.or(task.exit_code).map(u8::try_from) {
         Some(Ok(code @ 1..)) => Exit::Task(code),
         _ => Exit::RunItself,

@@ -174,6 +174,7 @@ mod tests {
             ended_at: NOW,
             run_ms: 1,
             end: AttemptEnd::Succeeded,
+            signal: None,
             exit_code: Some(0),
             settles,
             message: None,

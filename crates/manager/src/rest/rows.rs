@@ -76,6 +76,7 @@ pub(super) fn attempt(record: AttemptRecord) -> AttemptView {
         run_ms: record.run_ms,
         end: record.end,
         exit_code: record.exit_code,
+        signal: record.signal,
         settles: record.settles,
         message: record.message,
         outputs: record.outputs,
