@@ -45,12 +45,19 @@ struct Look {
 
 impl Finish {
     /// The report, if there is nothing to upload: reads two small files of the page cache.
-    pub(crate) fn at_once(&self) -> Option<TaskResult> {
+    pub(crate) fn at_once(&mut self) -> Option<TaskResult> {
+        let stdout = self.look(Stream::Stdout).ok()?;
+        let stderr = self.look(Stream::Stderr).ok()?;
+        if stdout.part.size_bytes.max(stderr.part.size_bytes) > self.cap_bytes {
+            self.outcome = Outcome::OutputLimit;
+        }
+        if self.outcome == Outcome::OutputLimit {
+            let words = format!("it wrote more than {} bytes to one stream", self.cap_bytes);
+            self.message = Some(words.into());
+        }
         if self.keeps_outputs() {
             return None;
         }
-        let stdout = self.look(Stream::Stdout).ok()?;
-        let stderr = self.look(Stream::Stderr).ok()?;
         let nothing_to_upload = !stdout.upload && !stderr.upload;
         nothing_to_upload.then(|| self.result(stdout.part, stderr.part, Vec::new()))
     }
@@ -69,14 +76,12 @@ impl Finish {
     }
 
     fn look(&self, stream: Stream) -> io::Result<Look> {
-        let mut file = match File::open(self.file(stream)) {
-            Ok(file) => file,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => {
-                return Ok(Look { part: LogPart::default(), upload: false });
-            }
+        let path = self.file(stream);
+        let size_bytes = match path.metadata() {
+            Ok(data) => data.len(),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => 0,
             Err(error) => return Err(error),
         };
-        let size_bytes = file.metadata()?.len();
         if size_bytes > LogPart::INLINE_BYTES {
             return Ok(Look { part: LogPart { size_bytes, text: None }, upload: true });
         }
@@ -84,7 +89,7 @@ impl Finish {
             return Ok(Look { part: LogPart::default(), upload: false });
         }
         let mut bytes = Vec::with_capacity(size_bytes.clamped_usize());
-        (&mut file).take(LogPart::INLINE_BYTES).read_to_end(&mut bytes)?;
+        File::open(path)?.take(LogPart::INLINE_BYTES).read_to_end(&mut bytes)?;
         let size_bytes = bytes.len().clamped();
         let text = String::from_utf8(bytes).ok().map(Arc::from);
         Ok(Look { upload: text.is_none(), part: LogPart { size_bytes, text } })

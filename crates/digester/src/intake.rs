@@ -1,5 +1,6 @@
 //! What the leader says: work, cancels, retracts, drains, notices.
 
+use std::path::PathBuf;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use api::sync::{Assignment, GroupWork, SyncAnswer};
@@ -34,8 +35,9 @@ impl Digester {
         }
         if let Some(post) = self.uplink.tail_post() {
             for request in answer.tail {
-                if matches!(self.stage(request.attempt), Some(Stage::Active(_))) {
-                    self.tails.follow(request, &self.files.attempt(request.attempt), &post);
+                let active = matches!(self.stage(request.attempt), Some(Stage::Active(_)));
+                if let Some(folder) = self.folder(request.attempt).filter(|_| active) {
+                    self.tails.follow(request, &folder, &post);
                 }
             }
         }
@@ -46,6 +48,10 @@ impl Digester {
         self.table.get(attempt).map(|attempt| &attempt.stage)
     }
 
+    pub(crate) fn folder(&self, attempt: AttemptId) -> Option<PathBuf> {
+        Some(self.folders.path(self.table.get(attempt)?.folder?))
+    }
+
     fn acknowledged(&mut self, offset: u64) -> Result<(), DigesterError> {
         if offset <= self.spool.state().acked() {
             return Ok(());
@@ -53,13 +59,10 @@ impl Digester {
         // What is pending may be the last mention of a group that the acknowledged leave behind.
         self.spool_pending()?;
         let over = self.spool.acknowledge(offset).map_err(DigesterError::machine("the spool"))?;
-        let mut folders = Vec::with_capacity(over.len());
         for attempt in over {
             self.table.forget(attempt);
             self.recent.add(attempt);
-            folders.push(self.files.attempt(attempt));
         }
-        self.remover.remove(folders);
         Ok(())
     }
 
@@ -183,7 +186,8 @@ impl Digester {
 
     /// The deadline file appears whole or not at all.
     pub(crate) fn tell_deadline(&self, attempt: AttemptId, text: &str) {
-        let file = self.files.deadline(attempt);
+        let Some(folder) = self.folder(attempt) else { return };
+        let file = folder.join("deadline");
         let next = file.with_extension("next");
         let written = std::fs::write(&next, text).and_then(|()| std::fs::rename(&next, &file));
         if let Err(error) = written {

@@ -23,11 +23,14 @@ const KILL_AGAIN: Duration = Duration::from_secs(1);
 impl Digester {
     /// Turns a waiting attempt into an order for the spawner.
     pub(crate) fn launch(&mut self, attempt: AttemptId) -> Option<Launch> {
-        self.table.activate(attempt, Active::new(Instant::now()));
-        self.records.push(Record::Starting { attempt });
+        let now = Instant::now();
+        let folder = self.folders.take(now);
+        self.table.activate(attempt, Active::new(now));
+        self.table.set_folder(attempt, Some(folder));
+        self.records.push(Record::Starting { attempt, folder });
         let entry = self.table.get(attempt)?;
         let spec = &entry.work.spec;
-        let dir = self.files.attempt(attempt).to_string_lossy().into_owned();
+        let dir = self.folders.path(folder).to_string_lossy().into_owned();
         let mut env = self.environment.clone();
         env.extend(spec.env.iter().map(|(key, value)| (key.clone(), value.clone())));
         let task = attempt.task;
@@ -106,7 +109,7 @@ impl Digester {
             Some(active) => {
                 let outcome = exit.outcome(active.ending.map(|ending| ending.why));
                 self.settled.push(attempt);
-                self.keep(attempt, outcome, exit.run_ms);
+                self.keep(attempt, outcome, exit.run_ms, exit.alone);
             }
             // Said twice, or spooled before: its end or its keeping is under way.
             None if self
@@ -118,29 +121,28 @@ impl Digester {
     }
 
     /// Keeps what an attempt left, then ends it.
-    fn keep(&mut self, attempt: AttemptId, outcome: Outcome, run_ms: u64) {
-        self.tails.over(attempt);
-        let Some(entry) = self.table.get(attempt) else { return };
+    fn keep(&mut self, attempt: AttemptId, outcome: Outcome, run_ms: u64, alone: bool) {
+        let alone = !self.tails.over(attempt) && alone;
+        let (Some(entry), Some(dir)) = (self.table.get(attempt), self.folder(attempt)) else {
+            let transition = Transition::ended_without_trace(attempt, outcome);
+            if let Transition::Ended { attempt, result } = transition {
+                self.end(attempt, result);
+            }
+            return;
+        };
         let spec = &entry.work.spec;
         let mut finish = Finish {
             attempt,
             namespace: entry.work.namespace.clone(),
-            dir: self.files.attempt(attempt),
+            dir,
             outcome,
             run_ms,
             message: None,
             patterns: spec.outputs.clone(),
             cap_bytes: self.config.output_cap_bytes,
         };
-        if self.exceeds_cap(attempt) {
-            finish.outcome = Outcome::OutputLimit;
-        }
-        if finish.outcome == Outcome::OutputLimit {
-            let cap = self.config.output_cap_bytes;
-            finish.message = Some(format!("it wrote more than {cap} bytes to one stream").into());
-        }
         if let Some(result) = finish.at_once() {
-            self.end(attempt, Box::new(result));
+            self.end_in_folder(attempt, Box::new(result), alone);
             return;
         }
         let (store, uploads) = (self.store.clone(), self.uploads.clone());
@@ -153,7 +155,7 @@ impl Digester {
     }
 
     fn exceeds_cap(&self, attempt: AttemptId) -> bool {
-        let dir = self.files.attempt(attempt);
+        let Some(dir) = self.folder(attempt) else { return false };
         let over = |name: &str| {
             dir.join(name).metadata().is_ok_and(|data| data.len() > self.config.output_cap_bytes)
         };
@@ -162,6 +164,11 @@ impl Digester {
 
     /// The end of an attempt, whatever it was: to be spooled and reported.
     pub(crate) fn end(&mut self, attempt: AttemptId, result: Box<TaskResult>) {
+        self.end_in_folder(attempt, result, false);
+    }
+
+    /// `alone`: its folder may serve another attempt.
+    fn end_in_folder(&mut self, attempt: AttemptId, result: Box<TaskResult>, alone: bool) {
         match self.table.get(attempt).map(|entry| &entry.stage) {
             None | Some(Stage::Ended) => return,
             Some(Stage::Waiting { .. } | Stage::Active(_) | Stage::Finishing) => {}
@@ -170,7 +177,7 @@ impl Digester {
             job = %attempt.task.job, task = %attempt.task, %attempt, outcome = ?result.outcome,
             run_ms = result.run_ms, "ended"
         );
-        self.table.end(attempt);
+        self.released.extend(self.table.end(attempt).map(|folder| (folder, alone)));
         self.records.push(Record::Ended { attempt, result });
     }
 
@@ -309,7 +316,7 @@ impl Digester {
             self.signal_wards(&[attempt], true);
             reap(pid);
             let run_ms = since.elapsed().as_millis().clamped();
-            self.on_exit(attempt, Exit { status, run_ms, signalled });
+            self.on_exit(attempt, Exit { status, run_ms, signalled, alone: false });
         }
     }
 
@@ -340,6 +347,7 @@ impl Digester {
             let pid = process.filter(|process| same(process)).map(|process| process.pid);
             self.table.insert_waiting(attempt, work, item, false);
             self.table.activate(attempt, Active { pid, started, ..Active::new(now) });
+            self.table.set_folder(attempt, entry.folder);
         }
     }
 
@@ -438,19 +446,8 @@ impl Digester {
             self.table.activate(attempt, Active::new(Instant::now()));
         }
         if self.table.finish(attempt).is_some() {
-            self.keep(attempt, Outcome::Vanished, 0);
+            self.keep(attempt, Outcome::Vanished, 0, false);
         }
-    }
-
-    /// Folders of attempts that nobody knows of.
-    pub(crate) fn remove_strange_folders(&self) {
-        let entries = std::fs::read_dir(self.files.attempts()).into_iter().flatten().flatten();
-        let strange = entries.filter(|entry| {
-            let name = entry.file_name();
-            let attempt = name.to_str().and_then(|name| name.parse::<AttemptId>().ok());
-            attempt.is_none_or(|attempt| self.table.get(attempt).is_none())
-        });
-        self.remover.remove(strange.map(|entry| entry.path()).collect());
     }
 }
 

@@ -17,7 +17,7 @@ use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use tokio_util::sync::CancellationToken;
 
 use crate::config::{Config, DigesterError, Joiner};
-use crate::files::{Files, Remover};
+use crate::files::{Files, Folders};
 use crate::notice_file::NoticeFile;
 use crate::process;
 use crate::runtime::{self, Recipe, Runtime};
@@ -70,7 +70,7 @@ pub(crate) struct Digester {
     pub(crate) files: Files,
     pub(crate) store: Arc<LocalFileSystem>,
     pub(crate) uploads: Arc<Semaphore>,
-    pub(crate) remover: Remover,
+    pub(crate) folders: Folders,
     pub(crate) table: Table,
     pub(crate) spool: SpoolFile,
     pub(crate) runtime: Runtime,
@@ -89,6 +89,8 @@ pub(crate) struct Digester {
     pub(crate) fresh: Vec<AttemptId>,
     /// Exits that the spawner may forget once the records are spooled.
     pub(crate) settled: Vec<AttemptId>,
+    /// Folders that are free once the records are spooled, and whether they may serve again.
+    pub(crate) released: Vec<(u32, bool)>,
     /// Attempts acknowledged lately: a command that comes late starts none of them again.
     pub(crate) recent: Recent,
     pub(crate) ticks: u64,
@@ -161,10 +163,13 @@ impl Digester {
         let (runtime, hello) = Runtime::connect(&recipe(&config, &files), 0, &events)
             .await
             .map_err(DigesterError::machine("the spawner"))?;
+        let in_use = spool.state().attempts().values().filter_map(|entry| entry.folder).collect();
+        let folders = Folders::open(files.attempts(), &in_use)
+            .map_err(DigesterError::machine("the attempts' folder"))?;
         let mut digester = Self {
             store: Arc::new(store),
             uploads: Arc::new(Semaphore::new(UPLOADS)),
-            remover: Remover::start().map_err(DigesterError::machine("a thread"))?,
+            folders,
             table: Table::new(config.regulator),
             spool,
             runtime,
@@ -179,6 +184,7 @@ impl Digester {
             records: Vec::new(),
             fresh: Vec::new(),
             settled: Vec::new(),
+            released: Vec::new(),
             recent: Recent::default(),
             ticks: 0,
             fostering: false,
@@ -188,7 +194,6 @@ impl Digester {
         };
         digester.take_over_from_spool();
         digester.reconcile(&hello);
-        digester.remove_strange_folders();
         Ok(digester)
     }
 
@@ -281,6 +286,9 @@ impl Digester {
         }
         if !self.settled.is_empty() {
             self.runtime.order(&Order::Forget(std::mem::take(&mut self.settled)));
+        }
+        for (folder, alone) in std::mem::take(&mut self.released) {
+            self.folders.give_back(folder, alone, Instant::now());
         }
         self.speak();
         Ok(())

@@ -12,6 +12,8 @@ use node::{Admission, Load, Regulator, Want, Work};
 pub(crate) struct Attempt {
     pub(crate) work: Work,
     pub(crate) item: Option<Arc<str>>,
+    /// The number of its folder, from its start to its end.
+    pub(crate) folder: Option<u32>,
     pub(crate) stage: Stage,
 }
 
@@ -104,7 +106,7 @@ impl Table {
         item: Option<Arc<str>>,
         held: bool,
     ) {
-        let attempt = Attempt { work, item, stage: Stage::Waiting { held } };
+        let attempt = Attempt { work, item, folder: None, stage: Stage::Waiting { held } };
         if held {
             self.held.push_back(id);
         } else {
@@ -116,7 +118,7 @@ impl Table {
 
     /// One whose end is in the spool already.
     pub(crate) fn insert_ended(&mut self, id: AttemptId, work: Work) {
-        self.attempts.insert(id, Attempt { work, item: None, stage: Stage::Ended });
+        self.attempts.insert(id, Attempt { work, item: None, folder: None, stage: Stage::Ended });
     }
 
     /// A prefetch is a prefetch no longer: it reserves its room.
@@ -205,13 +207,19 @@ impl Table {
         Some(active)
     }
 
-    /// Its end is about to be spooled, whatever it was.
-    pub(crate) fn end(&mut self, id: AttemptId) {
+    pub(crate) fn set_folder(&mut self, id: AttemptId, folder: Option<u32>) {
+        if let Some(attempt) = self.attempts.get_mut(&id) {
+            attempt.folder = folder;
+        }
+    }
+
+    /// Its end is about to be spooled, whatever it was; answers its folder, which is free then.
+    pub(crate) fn end(&mut self, id: AttemptId) -> Option<u32> {
         self.leave_queue(id);
         self.finish(id);
-        if let Some(attempt) = self.attempts.get_mut(&id) {
-            attempt.stage = Stage::Ended;
-        }
+        let attempt = self.attempts.get_mut(&id)?;
+        attempt.stage = Stage::Ended;
+        attempt.folder.take()
     }
 
     /// The leader knows its end.

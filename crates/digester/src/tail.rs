@@ -4,6 +4,7 @@
 //! reads any more.
 
 use std::collections::BTreeMap;
+use std::fs::File;
 use std::io;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
@@ -48,26 +49,27 @@ impl Tails {
         }
         let (seek, from) = watch::channel(request.offset);
         let over = CancellationToken::new();
-        let file = dir.join(request.stream.as_str());
+        let file = Log::new(dir.join(request.stream.as_str()));
         tokio::spawn(follow(file, key, from, over.clone(), post.clone()));
         self.open.insert(key, Tail { asked: request.offset, seek, over });
     }
 
-    /// The attempt's process is over: send the rest and stop.
-    pub(crate) fn over(&mut self, attempt: AttemptId) {
-        if self.open.is_empty() {
-            return;
-        }
+    /// The attempt's process is over: send the rest and stop. Answers whether there is a reader,
+    /// who may be a while.
+    pub(crate) fn over(&mut self, attempt: AttemptId) -> bool {
+        let mut read = false;
         for stream in [Stream::Stdout, Stream::Stderr] {
             if let Some(tail) = self.open.remove(&(attempt, stream)) {
                 tail.over.cancel();
+                read = true;
             }
         }
+        read
     }
 }
 
 async fn follow(
-    file: PathBuf,
+    mut file: Log,
     (attempt, stream): (AttemptId, Stream),
     mut from: watch::Receiver<u64>,
     over: CancellationToken,
@@ -79,7 +81,7 @@ async fn follow(
         if from.has_changed().unwrap_or(false) {
             offset = *from.borrow_and_update();
         }
-        while let Ok(bytes) = read(&file, offset)
+        while let Ok(bytes) = file.read(offset)
             && !bytes.is_empty()
         {
             let length: u64 = bytes.len().clamped();
@@ -99,9 +101,27 @@ async fn follow(
     }
 }
 
-fn read(file: &Path, offset: u64) -> io::Result<Vec<u8>> {
-    let mut bytes = vec![0; CHUNK_BYTES];
-    let length = std::fs::File::open(file)?.read_at(&mut bytes, offset)?;
-    bytes.truncate(length);
-    Ok(bytes)
+/// A stream's file. Once it is open, it can be read to its end whenever the folder goes.
+struct Log {
+    path: PathBuf,
+    file: Option<File>,
+}
+
+impl Log {
+    fn new(path: PathBuf) -> Self {
+        let file = File::open(&path).ok();
+        Self { path, file }
+    }
+
+    fn read(&mut self, offset: u64) -> io::Result<Vec<u8>> {
+        let file = match &mut self.file {
+            Some(file) => file,
+            // The process is about to start.
+            none => none.insert(File::open(&self.path)?),
+        };
+        let mut bytes = vec![0; CHUNK_BYTES];
+        let length = file.read_at(&mut bytes, offset)?;
+        bytes.truncate(length);
+        Ok(bytes)
+    }
 }

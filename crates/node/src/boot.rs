@@ -164,7 +164,8 @@ mod tests {
         .clone()
     }
 
-    const EXIT: Exit = Exit { status: ExitStatus::Code(3), run_ms: 5, signalled: false };
+    const EXIT: Exit =
+        Exit { status: ExitStatus::Code(3), run_ms: 5, signalled: false, alone: true };
 
     fn find(spool: u8, spawner: u8, live: u8) -> Found {
         let mut found = Found::default();
@@ -212,27 +213,27 @@ mod tests {
         waiting  runs    -     Adopt { _, pid: 10, started: true }
         waiting  runs    live  Adopt { _, pid: 10, started: true }
         waiting  runs    ours  Adopt { _, pid: 10, started: true }
-        waiting  exited  -     Report { _, exit: Exit { status: Code(3), run_ms: 5, signalled: false } }
-        waiting  exited  live  Report { _, exit: Exit { status: Code(3), run_ms: 5, signalled: false } }
-        waiting  exited  ours  Report { _, exit: Exit { status: Code(3), run_ms: 5, signalled: false } }
+        waiting  exited  -     Report { _, exit: Exit { status: Code(3), run_ms: 5, signalled: false, alone: true } }
+        waiting  exited  live  Report { _, exit: Exit { status: Code(3), run_ms: 5, signalled: false, alone: true } }
+        waiting  exited  ours  Report { _, exit: Exit { status: Code(3), run_ms: 5, signalled: false, alone: true } }
         starting -       -     Vanished { _, pids: [] }
         starting -       live  Vanished { _, pids: [20, 21] }
         starting -       ours  Foster { _, pid: 20, started: false }
         starting runs    -     Adopt { _, pid: 10, started: false }
         starting runs    live  Adopt { _, pid: 10, started: false }
         starting runs    ours  Adopt { _, pid: 10, started: false }
-        starting exited  -     Report { _, exit: Exit { status: Code(3), run_ms: 5, signalled: false } }
-        starting exited  live  Report { _, exit: Exit { status: Code(3), run_ms: 5, signalled: false } }
-        starting exited  ours  Report { _, exit: Exit { status: Code(3), run_ms: 5, signalled: false } }
+        starting exited  -     Report { _, exit: Exit { status: Code(3), run_ms: 5, signalled: false, alone: true } }
+        starting exited  live  Report { _, exit: Exit { status: Code(3), run_ms: 5, signalled: false, alone: true } }
+        starting exited  ours  Report { _, exit: Exit { status: Code(3), run_ms: 5, signalled: false, alone: true } }
         started  -       -     Vanished { _, pids: [] }
         started  -       live  Vanished { _, pids: [20, 21] }
         started  -       ours  Foster { _, pid: 20, started: false }
         started  runs    -     Adopt { _, pid: 10, started: false }
         started  runs    live  Adopt { _, pid: 10, started: false }
         started  runs    ours  Adopt { _, pid: 10, started: false }
-        started  exited  -     Report { _, exit: Exit { status: Code(3), run_ms: 5, signalled: false } }
-        started  exited  live  Report { _, exit: Exit { status: Code(3), run_ms: 5, signalled: false } }
-        started  exited  ours  Report { _, exit: Exit { status: Code(3), run_ms: 5, signalled: false } }
+        started  exited  -     Report { _, exit: Exit { status: Code(3), run_ms: 5, signalled: false, alone: true } }
+        started  exited  live  Report { _, exit: Exit { status: Code(3), run_ms: 5, signalled: false, alone: true } }
+        started  exited  ours  Report { _, exit: Exit { status: Code(3), run_ms: 5, signalled: false, alone: true } }
         ended    -       -     nothing
         ended    -       live  Drop { _, pids: [20, 21] }
         ended    -       ours  Drop { _, pids: [20, 21] }

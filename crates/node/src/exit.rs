@@ -23,6 +23,9 @@ pub struct Exit {
     /// Whether we had signalled it before it ended.
     #[serde(default)]
     pub signalled: bool,
+    /// Whether nothing that it had started was left, so that nobody holds its files any more.
+    #[serde(default)]
+    pub alone: bool,
 }
 
 impl Exit {
@@ -46,7 +49,7 @@ mod tests {
 
     #[test]
     fn the_true_code_wins_unless_our_signal_was_first() {
-        let exit = |status, signalled| Exit { status, run_ms: 1, signalled };
+        let exit = |status, signalled| Exit { status, run_ms: 1, signalled, alone: true };
         let table = [
             (exit(ExitStatus::Code(0), false), None),
             (exit(ExitStatus::Code(3), false), Some(Outcome::Evicted)),

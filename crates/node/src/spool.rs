@@ -68,6 +68,8 @@ pub enum Record {
     Starting {
         /// The fence.
         attempt: AttemptId,
+        /// The number of its folder, until its end is spooled.
+        folder: u32,
     },
     /// It runs, as this process. Takes no offset.
     Running {
@@ -130,6 +132,8 @@ pub struct Entry {
     pub held: bool,
     /// Its `$EBB_ITEM`.
     pub item: Option<Arc<str>>,
+    /// The number of its folder, from its start to its end.
+    pub folder: Option<u32>,
     /// Where it stands.
     pub stage: Stage,
 }
@@ -218,10 +222,16 @@ impl Spool {
                 self.groups.insert(*group, work.clone());
             }
             Record::Assigned { attempt, held, item } => {
-                let entry = Entry { held: *held, item: item.clone(), stage: Stage::Waiting };
+                let (held, item) = (*held, item.clone());
+                let entry = Entry { held, item, folder: None, stage: Stage::Waiting };
                 self.attempts.entry(*attempt).or_insert(entry);
             }
-            Record::Starting { attempt } => self.stage(*attempt, Stage::Starting),
+            Record::Starting { attempt, folder } => {
+                if let Some(entry) = self.attempts.get_mut(attempt) {
+                    entry.stage = Stage::Starting;
+                    entry.folder = Some(*folder);
+                }
+            }
             Record::Running { attempt, process } => {
                 self.stage(*attempt, Stage::Started { process: process.clone() });
             }
@@ -233,7 +243,10 @@ impl Spool {
                 self.unacked.push_back(Transition::Started { attempt: *attempt });
             }
             Record::Ended { attempt, result } => {
-                self.stage(*attempt, Stage::Ended);
+                if let Some(entry) = self.attempts.get_mut(attempt) {
+                    entry.stage = Stage::Ended;
+                    entry.folder = None;
+                }
                 let result = result.clone();
                 self.unacked.push_back(Transition::Ended { attempt: *attempt, result });
             }
@@ -286,12 +299,9 @@ impl Spool {
         for (attempt, entry) in &self.attempts {
             let (attempt, item) = (*attempt, entry.item.clone());
             records.push(Record::Assigned { attempt, held: entry.held, item });
-            match &entry.stage {
-                Stage::Waiting | Stage::Ended => {}
-                Stage::Starting => records.push(Record::Starting { attempt }),
-                Stage::Started { process } => {
-                    records.push(Record::Running { attempt, process: process.clone() });
-                }
+            records.extend(entry.folder.map(|folder| Record::Starting { attempt, folder }));
+            if let Stage::Started { process } = &entry.stage {
+                records.push(Record::Running { attempt, process: process.clone() });
             }
         }
         records.extend(self.unacked.iter().map(|transition| match transition {
@@ -368,7 +378,7 @@ mod tests {
         let lines = file(&[
             Record::Base { format: 1, session: 5, offset: 40 },
             Record::Assigned { attempt: at, held: true, item: Some("a\nb".into()) },
-            Record::Starting { attempt: at },
+            Record::Starting { attempt: at, folder: 4 },
             Record::Started { attempt: at },
             Record::Running { attempt: at, process: Some(process) },
             ended(at),
@@ -377,7 +387,7 @@ mod tests {
         insta::assert_snapshot!(String::from_utf8(lines).unwrap(), @r#"
         {"base":{"format":1,"session":5,"offset":40}}
         {"assigned":{"attempt":"job_0000000000001.0.17.1","held":true,"item":"a\nb"}}
-        {"starting":{"attempt":"job_0000000000001.0.17.1"}}
+        {"starting":{"attempt":"job_0000000000001.0.17.1","folder":4}}
         {"started":{"attempt":"job_0000000000001.0.17.1"}}
         {"running":{"attempt":"job_0000000000001.0.17.1","process":{"boot":"b","pid":7,"start_ticks":99}}}
         {"ended":{"attempt":"job_0000000000001.0.17.1","result":{"outcome":{"kind":"exited","code":0},"run_ms":0,"stdout":{"size_bytes":0},"stderr":{"size_bytes":0}}}}
@@ -415,7 +425,7 @@ mod tests {
             let record = match (kind % 6, stage) {
                 (0, _) => Record::Group { group: at.task.group_id(), work: work() },
                 (1, None) => Record::Assigned { attempt: at, held: number % 2 == 0, item: None },
-                (1, Some(Stage::Waiting)) => Record::Starting { attempt: at },
+                (1, Some(Stage::Waiting)) => Record::Starting { attempt: at, folder: *number },
                 (2, Some(Stage::Starting)) => Record::Started { attempt: at },
                 (3, Some(Stage::Waiting | Stage::Starting | Stage::Started { .. })) => ended(at),
                 (4, Some(Stage::Started { .. })) => {

@@ -100,7 +100,7 @@ mod tests {
     fn exits_survive_their_keeper_and_a_torn_line() {
         let dir = tempfile::tempdir().unwrap();
         let task = |index| TaskId { job: JobId::from_number(1), group: 0, index }.attempt(1);
-        let exit = Exit { status: ExitStatus::Code(3), run_ms: 1, signalled: false };
+        let exit = Exit { status: ExitStatus::Code(3), run_ms: 1, signalled: false, alone: true };
         let mut exits = Exits::open(dir.path()).unwrap();
         for index in 0..3 {
             exits.keep(task(index), exit).unwrap();

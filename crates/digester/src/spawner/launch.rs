@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;
-use std::fs::{DirBuilder, OpenOptions};
+use std::fs::{DirBuilder, File, OpenOptions};
 use std::io;
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
 use std::os::unix::process::CommandExt;
@@ -50,16 +50,19 @@ fn is_program(file: &Path) -> bool {
 pub(super) fn launch(launch: &Launch, programs: &mut Programs) -> Result<u32, String> {
     let words = |what: &str, error: io::Error| format!("{what}: {error}");
     let dir = Path::new(&launch.dir);
-    make_dir(dir).map_err(|error| words("the attempt's folder", error))?;
+    // A folder that serves again has its files already.
+    let stdout = match open(dir, "stdout") {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            make_dir(dir).map_err(|error| words("the attempt's folder", error))?;
+            open(dir, "stdout")
+        }
+        opened => opened,
+    };
+    let stdout = stdout.map_err(|error| words("the file of stdout", error))?;
+    let stderr = open(dir, "stderr").map_err(|error| words("the file of stderr", error))?;
     if launch.out {
         make_dir(&dir.join("out")).map_err(|error| words("the output folder", error))?;
     }
-    let open = |name: &str| {
-        let mut options = OpenOptions::new();
-        options.append(true).create(true).mode(0o600).open(dir.join(name))
-    };
-    let stdout = open("stdout").map_err(|error| words("the file of stdout", error))?;
-    let stderr = open("stderr").map_err(|error| words("the file of stderr", error))?;
     let (name, arguments) = launch.command.split_first().ok_or("the command is empty")?;
     let path = launch.env.iter().find(|(key, _)| key == "PATH").map_or("", |(_, value)| value);
     let workdir = launch.workdir.as_deref().map_or(dir, Path::new);
@@ -82,6 +85,10 @@ pub(super) fn launch(launch: &Launch, programs: &mut Programs) -> Result<u32, St
             Err(why_not(&program, name, workdir, &error))
         }
     }
+}
+
+fn open(dir: &Path, name: &str) -> io::Result<File> {
+    OpenOptions::new().append(true).create(true).mode(0o600).open(dir.join(name))
 }
 
 fn make_dir(dir: &Path) -> io::Result<()> {

@@ -5,7 +5,7 @@ use std::io;
 use std::os::unix::fs::FileExt;
 use std::path::Path;
 
-use model::Clamp;
+use model::{AttemptId, Clamp};
 use nix::errno::Errno;
 use nix::sys::signal::{Signal, kill, killpg};
 use nix::sys::wait::{Id, WaitPidFlag, WaitStatus, waitid, waitpid};
@@ -29,7 +29,7 @@ pub(super) fn reap_until_quit(shared: &Shared, attempts: &Path) -> io::Result<()
                 let mut exited = Vec::new();
                 let mut next = Some(status);
                 while let Some(status) = next {
-                    exited.extend(take(shared, &status)?);
+                    exited.extend(take(shared, &status, left_behind.as_ref(), attempts)?);
                     if exited.len() == BATCH {
                         break;
                     }
@@ -37,7 +37,6 @@ pub(super) fn reap_until_quit(shared: &Shared, attempts: &Path) -> io::Result<()
                         .ok()
                         .filter(|status| *status != WaitStatus::StillAlive);
                 }
-                sweep(shared, left_behind.as_ref(), attempts);
                 if !exited.is_empty() {
                     shared.lock().say(&Event::Exited(exited));
                 }
@@ -58,8 +57,13 @@ pub(super) fn reap_until_quit(shared: &Shared, attempts: &Path) -> io::Result<()
 }
 
 /// Takes one exit: ends the rest of the group while the zombie still owns its number, keeps the
-/// exit, reaps.
-fn take(shared: &Shared, status: &WaitStatus) -> io::Result<Option<(model::AttemptId, Exit)>> {
+/// exit, ends what left the group, reaps.
+fn take(
+    shared: &Shared,
+    status: &WaitStatus,
+    left_behind: Option<&File>,
+    attempts: &Path,
+) -> io::Result<Option<(AttemptId, Exit)>> {
     let (Some(pid), Some(how)) = (status.pid(), exit_status(status)) else { return Ok(None) };
     let number = pid.as_raw().unsigned_abs();
     let mut state = shared.lock();
@@ -70,20 +74,24 @@ fn take(shared: &Shared, status: &WaitStatus) -> io::Result<Option<(model::Attem
     }
     let exit = settle(&mut state, number, how)?;
     drop(state);
+    let others = sweep(shared, left_behind, attempts);
     let _ = waitpid(pid, Some(WaitPidFlag::WNOHANG));
-    Ok(exit)
+    let Some((attempt, mut exit)) = exit else { return Ok(None) };
+    // The group's number is free only if it has no members.
+    exit.alone = others == 0 && killpg(pid, None) == Err(Errno::ESRCH);
+    Ok(Some((attempt, exit)))
 }
 
 fn settle(
     state: &mut State,
     pid: u32,
     status: ExitStatus,
-) -> io::Result<Option<(model::AttemptId, Exit)>> {
+) -> io::Result<Option<(AttemptId, Exit)>> {
     let Some(child) = state.children.remove(&pid) else { return Ok(None) };
     state.pids.remove(&child.attempt);
     let _ = killpg(Pid::from_raw(pid.cast_signed()), Signal::SIGKILL);
     let run_ms = child.since.elapsed().as_millis().clamped();
-    let exit = Exit { status, run_ms, signalled: child.signalled };
+    let exit = Exit { status, run_ms, signalled: child.signalled, alone: false };
     state.exits.keep(child.attempt, exit)?;
     Ok(Some((child.attempt, exit)))
 }
@@ -97,18 +105,22 @@ pub(crate) fn exit_status(status: &WaitStatus) -> Option<ExitStatus> {
 }
 
 /// Ends what attempts that are over left behind outside their groups. Such processes are our
-/// children by now, so that no other process can have their numbers.
-fn sweep(shared: &Shared, left_behind: Option<&File>, attempts: &Path) {
+/// children by now, so that no other process can have their numbers. Answers how many there are of
+/// anybody.
+fn sweep(shared: &Shared, left_behind: Option<&File>, attempts: &Path) -> usize {
     let mut buffer = [0; 4096];
-    let Some(count) = left_behind.and_then(|file| file.read_at(&mut buffer, 0).ok()) else {
-        return;
-    };
+    let read = left_behind.map(|file| file.read_at(&mut buffer, 0));
+    // Without the list (a kernel without it), nobody can say that there are none.
+    let Some(Ok(count)) = read else { return usize::MAX };
     let text = String::from_utf8_lossy(&buffer[..count]);
+    let mut found = 0;
     for pid in text.split_ascii_whitespace().filter_map(|pid| pid.parse().ok()) {
+        found += 1;
         let over = process::mark(pid, attempts)
             .is_some_and(|attempt| !shared.lock().pids.contains_key(&attempt));
         if over {
             let _ = kill(Pid::from_raw(pid.cast_signed()), Signal::SIGKILL);
         }
     }
+    found
 }
