@@ -8,9 +8,10 @@ use serde::{Deserialize, Serialize};
 use crate::random::{between, stream};
 use crate::{Instance, Market, Stop};
 
-/// For a notice a machine must have been busy this many times [`crate::Drill::busy_ms`] if none of
-/// its processes is that old: short tasks only would all end in time, and prove nothing.
-const PATIENCE: u64 = 4;
+/// A machine none of whose processes is as old as [`crate::Drill::busy_ms`] is struck only when it
+/// has been busy this many times as long: short tasks end in time, or are lost before anybody knew
+/// that they had started, and prove nothing.
+const PATIENCE: u64 = 20;
 
 /// A look may fall between two short tasks: a machine is idle when none was seen for so long.
 const PAUSE_MS: u64 = 500;
@@ -218,14 +219,13 @@ impl Market {
                 return false;
             };
             let busy_for_ms = self.now.since(busy.since);
-            match strike {
-                Strike::Kill => busy_for_ms >= busy_ms,
-                Strike::Notice => {
-                    let long = busy.oldest_ms >= busy_ms;
-                    let patient = busy_for_ms >= busy_ms.saturating_mul(PATIENCE);
-                    instance.pool.option == PurchaseOption::Spot && (long || patient)
-                }
-            }
+            let long = busy.oldest_ms >= busy_ms;
+            let patient = busy_for_ms >= busy_ms.saturating_mul(PATIENCE);
+            let suits = match strike {
+                Strike::Kill => true,
+                Strike::Notice => instance.pool.option == PurchaseOption::Spot,
+            };
+            suits && (long || patient)
         }))
     }
 }
