@@ -5,12 +5,13 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::OnceLock;
+use std::time::Duration;
 
 use api::client::Client;
 use nix::sys::signal::Signal;
 use serde_json::Value;
 
-use crate::{Rest, Scratch, processes, until};
+use crate::{Rest, Scratch, processes, until, until_within};
 
 /// What a command wrote and how it ended.
 #[derive(Debug)]
@@ -197,8 +198,10 @@ impl Running {
     }
 
     /// Waits for its end.
-    pub async fn ended(mut self) -> Finished {
-        let status = until("the command ends", async || self.child.try_wait().ok().flatten()).await;
+    pub async fn ended(mut self, limit: Duration) -> Finished {
+        let ended =
+            until_within(limit, "the command ends", async || self.child.try_wait().ok().flatten());
+        let status = ended.await;
         let stdout = std::fs::read_to_string(self.name.with_extension("out")).unwrap_or_default();
         Finished { code: status.code(), stdout, stderr: self.stderr() }
     }

@@ -10,6 +10,6 @@ mod rest;
 mod scratch;
 
 pub use ebb::{Finished, Running, Server, Worker};
-pub use poll::{LIMIT, until};
+pub use poll::{LIMIT, until, until_within};
 pub use rest::Rest;
 pub use scratch::{Database, Scratch, free_address};

@@ -9,14 +9,26 @@ pub const LIMIT: Duration = Duration::from_secs(60);
 ///
 /// # Panics
 /// When there is none within [`LIMIT`].
-pub async fn until<T>(what: &str, mut ask: impl AsyncFnMut() -> Option<T>) -> T {
+pub async fn until<T>(what: &str, ask: impl AsyncFnMut() -> Option<T>) -> T {
+    until_within(LIMIT, what, ask).await
+}
+
+/// The same with another limit.
+///
+/// # Panics
+/// When there is no answer within it.
+pub async fn until_within<T>(
+    limit: Duration,
+    what: &str,
+    mut ask: impl AsyncFnMut() -> Option<T>,
+) -> T {
     let start = Instant::now();
     let mut pause = Duration::from_millis(2);
     loop {
         if let Some(answer) = ask().await {
             return answer;
         }
-        assert!(start.elapsed() < LIMIT, "waited {} s in vain: {what}", LIMIT.as_secs());
+        assert!(start.elapsed() < limit, "waited {} s in vain: {what}", limit.as_secs());
         tokio::time::sleep(pause).await;
         pause = (pause * 2).min(Duration::from_millis(50));
     }

@@ -1,13 +1,18 @@
 //! `ebb demo`: a real job through real interruptions, checked by its own summary.
 
+use std::time::Duration;
+
 use nix::sys::signal::Signal;
 use serde_json::Value;
-use system_tests::{Database, Scratch, until};
+use system_tests::{Database, LIMIT, Scratch, until};
+
+/// A debug build does the heavy tasks' compression slowly.
+const DEMO: Duration = Duration::from_secs(150);
 
 #[tokio::test]
 async fn the_demo_settles_everything_and_tells_so() {
     let scratch = Scratch::new(Database::Sqlite);
-    let demo = scratch.start(&["demo", "--tasks", "60", "--output", "json"]).ended().await;
+    let demo = scratch.start(&["demo", "--tasks", "60", "--output", "json"]).ended(DEMO).await;
     assert_eq!(demo.code, Some(0), "{demo:#?}");
     let told = demo.json();
     let number = |key: &str| {
@@ -39,7 +44,7 @@ async fn an_interrupted_demo_leaves_no_process() {
     })
     .await;
     demo.signal(Signal::SIGINT);
-    let demo = demo.ended().await;
+    let demo = demo.ended(LIMIT).await;
     assert_eq!(demo.code, Some(128 + 2), "{demo:#?}");
     nothing_is_left(&scratch).await;
 }
