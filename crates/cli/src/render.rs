@@ -196,7 +196,11 @@ pub(crate) fn attempts(attempts: &[AttemptView]) -> String {
         vec![
             attempt.id.attempt.to_string(),
             word(&attempt.end),
-            attempt.exit_code.map(|code| code.to_string()).unwrap_or_default(),
+            match (attempt.exit_code, attempt.signal) {
+                (Some(code), _) => code.to_string(),
+                (None, Some(signal)) => format!("signal {signal}"),
+                (None, None) => String::new(),
+            },
             format_duration(attempt.run_ms),
             if attempt.settles { "settled the task".to_owned() } else { String::new() },
             attempt.node.to_string(),
@@ -337,6 +341,19 @@ mod tests {
     fn tasks_show_why_and_how_often() {
         insta::assert_snapshot!(tasks(&[samples::task(17)], Paint::PLAIN));
         insta::assert_json_snapshot!(samples::task(17));
+    }
+
+    #[test]
+    fn attempts_show_how_they_ended() {
+        let failed = samples::attempt(samples::task(17).id);
+        let killed = AttemptView {
+            exit_code: None,
+            signal: Some(9),
+            settles: true,
+            message: Some("out of memory".into()),
+            ..failed.clone()
+        };
+        insta::assert_snapshot!(attempts(&[failed, killed]));
     }
 
     #[test]

@@ -1,11 +1,12 @@
 //! Values as the API answers them, for tests of rendering.
 
 use api::view::{
-    CostView, Explanation, GroupView, JobDetail, JobView, NodeView, TaskCounts, TaskView,
+    AttemptView, CostView, Explanation, GroupView, JobDetail, JobView, NodeView, TaskCounts,
+    TaskView,
 };
 use model::{
-    Cause, Counters, JobId, JobSpec, JobStatus, MicroUsd, NodeId, NodeReason, Pool, PurchaseOption,
-    Resources, TaskId, TaskStatus, Timestamp,
+    AttemptEnd, Cause, Counters, JobId, JobSpec, JobStatus, MicroUsd, NodeId, NodeReason, Pool,
+    PurchaseOption, Resources, TaskId, TaskStatus, Timestamp,
 };
 use serde_json::json;
 
@@ -74,6 +75,24 @@ pub(crate) fn task(index: u32) -> TaskView {
             timed_out: 1,
             unexplained: 0,
         },
+    }
+}
+
+/// A first attempt that failed.
+pub(crate) fn attempt(task: TaskId) -> AttemptView {
+    AttemptView {
+        id: task.attempt(1),
+        node: NodeId::from_number(3),
+        assigned_at: NOW.plus_ms(-3_000),
+        started_at: Some(NOW.plus_ms(-2_500)),
+        ended_at: NOW,
+        run_ms: 2_500,
+        end: AttemptEnd::Failed,
+        exit_code: Some(3),
+        signal: None,
+        settles: false,
+        message: None,
+        outputs: Vec::new(),
     }
 }
 

@@ -144,5 +144,11 @@ mod tests {
         assert_eq!(of(Some(0)), Exit::RunItself);
         assert_eq!(of(Some(256)), Exit::RunItself);
         assert_eq!(of(None), Exit::RunItself);
+        let task = TaskView { exit_code: None, ..samples::task(0) };
+        let killed = AttemptView { signal: Some(15), exit_code: None, ..samples::attempt(task.id) };
+        assert_eq!(exit_of(&task, Some(&killed)), Exit::Signal(15));
+        // A signal of ours is no code of the task's.
+        let stopped = AttemptView { end: AttemptEnd::Cancelled, ..killed };
+        assert_eq!(exit_of(&task, Some(&stopped)), Exit::RunItself);
     }
 }

@@ -159,27 +159,14 @@ impl Findings {
 
 #[cfg(test)]
 mod tests {
-    use model::{LogPart, NodeId};
+    use model::LogPart;
 
     use super::super::sums::Sum;
     use super::*;
-    use crate::samples::{self, NOW};
+    use crate::samples;
 
     fn attempt(task: TaskId, number: u32, settles: bool) -> AttemptView {
-        AttemptView {
-            id: task.attempt(number),
-            node: NodeId::from_number(1),
-            assigned_at: NOW,
-            started_at: Some(NOW),
-            ended_at: NOW,
-            run_ms: 1,
-            end: AttemptEnd::Succeeded,
-            signal: None,
-            exit_code: Some(0),
-            settles,
-            message: None,
-            outputs: Vec::new(),
-        }
+        AttemptView { id: task.attempt(number), settles, ..samples::attempt(task) }
     }
 
     fn found(task: TaskId, attempt: u32, text: &str) -> ResultView {
