@@ -12,7 +12,7 @@ use sqlx::{AssertSqlSafe, SqlSafeStr};
 
 use crate::batch::{Batch, Rows};
 use crate::open::{SQLITE, migration_error, migrator};
-use crate::rows::{AnswerRow, InboxKey, InboxPost, JobRow, JobStateRow, Row};
+use crate::rows::{AnswerRow, InboxPost, JobRow, JobStateRow, Row};
 use crate::{StoreError, rows};
 
 /// Reads do not wait for each other, and a GET is short.
@@ -106,8 +106,7 @@ async fn write_rows(to: &mut SqliteConnection, rows: &Rows) -> Result<(), StoreE
     insert_jobs(to, &rows.jobs).await?;
     put(to, "INSERT OR REPLACE INTO job_groups", "", &rows.groups).await?;
     put(to, "INSERT OR REPLACE INTO tasks", "", &rows.tasks).await?;
-    let ended = "DELETE FROM tasks WHERE (job, grp, idx) IN (VALUES ";
-    each_chunk(to, ended, ")", &rows.ended_tasks).await?;
+    each_chunk(to, END_TASKS.0, END_TASKS.1, &rows.ended_tasks).await?;
     put(to, "INSERT INTO attempts", "", &rows.attempts).await?;
     put(to, "INSERT INTO ledger", "", &rows.spends).await?;
     update_jobs(to, &rows.job_states).await?;
@@ -117,13 +116,30 @@ async fn write_rows(to: &mut SqliteConnection, rows: &Rows) -> Result<(), StoreE
     put(to, "INSERT OR REPLACE INTO nodes", "", &rows.nodes).await?;
     put(to, "INSERT OR REPLACE INTO intents", "", &rows.intents).await?;
     put(to, "INSERT OR REPLACE INTO notices", "", &rows.notices).await?;
-    let done = "DELETE FROM notices WHERE (instance, kind) IN (VALUES ";
-    each_chunk(to, done, ")", &rows.notices_done).await?;
+    each_chunk(to, END_NOTICES.0, END_NOTICES.1, &rows.notices_done).await?;
     put(to, "INSERT OR IGNORE INTO idempotency", "", &rows.answers).await?;
-    let done: &[InboxKey] = &rows.inbox_done;
-    each_chunk(to, "DELETE FROM inbox WHERE number IN (VALUES ", ")", done).await?;
+    each_chunk(to, END_INBOX.0, END_INBOX.1, &rows.inbox_done).await?;
     Ok(())
 }
+
+/// What comes before and after the rows. By way of a named list, for SQLite scans the whole table
+/// for keys in bare `VALUES`.
+type Around = (&'static str, &'static str);
+
+const END_TASKS: Around = (
+    "WITH ended (job, grp, idx) AS (VALUES ",
+    ") DELETE FROM tasks WHERE (job, grp, idx) IN (SELECT job, grp, idx FROM ended)",
+);
+const END_NOTICES: Around = (
+    "WITH ended (instance, kind) AS (VALUES ",
+    ") DELETE FROM notices WHERE (instance, kind) IN (SELECT instance, kind FROM ended)",
+);
+const END_INBOX: Around = ("DELETE FROM inbox WHERE number IN (VALUES ", ")");
+const UPDATE_JOBS: Around = (
+    "WITH u (id, state, status, settled_ms, stopping) AS (VALUES ",
+    ") UPDATE jobs SET state = u.state, status = u.status, settled_ms = u.settled_ms, \
+     stopping = COALESCE(u.stopping, jobs.stopping), demand = NULL FROM u WHERE jobs.id = u.id",
+);
 
 /// A job that is in the inbox already is taken over from there; any other is an id drawn twice.
 async fn insert_jobs(to: &mut SqliteConnection, jobs: &[JobRow]) -> Result<(), StoreError> {
@@ -139,11 +155,7 @@ async fn insert_jobs(to: &mut SqliteConnection, jobs: &[JobRow]) -> Result<(), S
 }
 
 async fn update_jobs(to: &mut SqliteConnection, states: &[JobStateRow]) -> Result<(), StoreError> {
-    let before = "WITH u (id, state, status, settled_ms, stopping) AS (VALUES ";
-    let after = ") UPDATE jobs SET state = u.state, status = u.status, \
-         settled_ms = u.settled_ms, stopping = COALESCE(u.stopping, jobs.stopping), demand = NULL \
-         FROM u WHERE jobs.id = u.id";
-    each_chunk(to, before, after, states).await?;
+    each_chunk(to, UPDATE_JOBS.0, UPDATE_JOBS.1, states).await?;
     Ok(())
 }
 
@@ -177,14 +189,18 @@ async fn each_chunk<R: Row>(
         for row in chunk {
             row.bind_values(&mut values).map_err(sqlx::Error::Encode)?;
         }
-        let one = format!("({})", vec!["?"; width].join(", "));
-        let sql = format!("{before}{}{after}", vec![one.as_str(); size].join(", "));
         // Safe: made of our own table and column names and of question marks.
-        let query = sqlx::query_with(AssertSqlSafe(sql).into_sql_str(), values);
+        let sql = AssertSqlSafe(statement(before, after, width, size)).into_sql_str();
+        let query = sqlx::query_with(sql, values);
         written += query.execute(&mut *to).await?.rows_affected();
         rows = rest;
     }
     Ok(written)
+}
+
+fn statement(before: &str, after: &str, width: usize, size: usize) -> String {
+    let one = format!("({})", vec!["?"; width].join(", "));
+    format!("{before}{}{after}", vec![one.as_str(); size].join(", "))
 }
 
 /// What a replica posts; see [`crate::Store::post`].
@@ -227,4 +243,34 @@ pub(crate) async fn post(
     put(&mut transaction, "INSERT INTO inbox", "", post.inbox).await?;
     transaction.commit().await?;
     Ok(None)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn keys_are_looked_up_not_scanned_for() {
+        let folder = tempfile::tempdir().unwrap();
+        let db = SqliteDb::open(&folder.path().join("ebb.db")).await.unwrap();
+        let hot = [
+            (END_TASKS, 3, "tasks"),
+            (END_NOTICES, 2, "notices"),
+            (END_INBOX, 1, "inbox"),
+            (UPDATE_JOBS, 5, "jobs"),
+        ];
+        for ((before, after), width, table) in hot {
+            for size in CHUNKS {
+                let sql = format!("EXPLAIN QUERY PLAN {}", statement(before, after, width, size));
+                let plan: Vec<(i64, i64, i64, String)> =
+                    sqlx::query_as(AssertSqlSafe(sql)).fetch_all(&db.readers).await.unwrap();
+                let steps: Vec<&str> = plan.iter().map(|step| step.3.as_str()).collect();
+                assert!(
+                    steps.iter().any(|step| step.starts_with(&format!("SEARCH {table}"))),
+                    "{steps:?}"
+                );
+                assert!(!steps.contains(&format!("SCAN {table}").as_str()), "{steps:?}");
+            }
+        }
+    }
 }

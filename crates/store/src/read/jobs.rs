@@ -148,8 +148,7 @@ impl Store {
             values.push(Value::Text(value.replace('\0', "")));
             let (name, value) = (values.len() - 1, values.len());
             wheres.push(format!(
-                "EXISTS (SELECT 1 FROM job_labels l WHERE l.name = ${name} AND l.value = ${value} \
-                 AND l.job = j.id)"
+                "j.id IN (SELECT l.job FROM job_labels l WHERE l.name = ${name} AND l.value = ${value})"
             ));
         }
         if let Some(status) = filter.status {

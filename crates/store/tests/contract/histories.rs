@@ -12,8 +12,11 @@ use tokio::task::JoinSet;
 use crate::support::{Database, Leading, assert_same, at};
 
 const STEPS: u32 = 100;
-/// Databases at work at once; each is emptied between two histories.
-const WORKERS: u64 = 4;
+/// Commits between two loads, if not one history is looked at.
+const LOAD_EVERY: u32 = 9;
+/// Databases at work at once, each emptied between two histories: commits of several share an
+/// fsync.
+const POSTGRES_WORKERS: u64 = 4;
 
 const TABLES: [&str; 12] = [
     "log",
@@ -30,33 +33,42 @@ const TABLES: [&str; 12] = [
     "inbox",
 ];
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn histories_load_as_they_were_applied_on_sqlite() {
-    let mut workers = JoinSet::new();
-    for worker in 0..WORKERS {
-        workers.spawn(async move {
-            let database = Database::sqlite_in_memory().await;
-            let path = database.url.strip_prefix("sqlite:").unwrap();
-            let raw = sqlx::sqlite::SqliteConnectOptions::new().filename(path);
-            let mut raw = sqlx::SqliteConnection::connect_with(&raw).await.unwrap();
-            for seed in seeds(worker) {
-                database.lead().await;
-                raw.execute(AssertSqlSafe(emptied(seed))).await.unwrap();
-                history(&database, seed).await;
-            }
-        });
-    }
-    workers.join_all().await;
+macro_rules! parts {
+    ($($name:ident = $part:literal),*) => {
+        mod on_sqlite {
+            $(#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+            async fn $name() { super::on_sqlite($part).await; })*
+        }
+        mod on_postgres {
+            $(#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+            async fn $name() { super::on_postgres($part).await; })*
+        }
+    };
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn histories_load_as_they_were_applied_on_postgres() {
+parts!(part_0 = 0, part_1 = 1, part_2 = 2, part_3 = 3);
+/// Of all histories, so that a busy machine has time enough for each.
+const PARTS: u64 = 4;
+
+async fn on_sqlite(part: u64) {
+    let database = Database::sqlite_in_memory().await;
+    let path = database.url.strip_prefix("sqlite:").unwrap();
+    let raw = sqlx::sqlite::SqliteConnectOptions::new().filename(path);
+    let mut raw = sqlx::SqliteConnection::connect_with(&raw).await.unwrap();
+    for seed in seeds(part, PARTS) {
+        database.lead().await;
+        raw.execute(AssertSqlSafe(emptied(seed))).await.unwrap();
+        history(&database, seed).await;
+    }
+}
+
+async fn on_postgres(part: u64) {
     let mut workers = JoinSet::new();
-    for worker in 0..WORKERS {
+    for worker in 0..POSTGRES_WORKERS {
         workers.spawn(async move {
             let database = Database::postgres().await;
             let mut raw = sqlx::PgConnection::connect(&database.url).await.unwrap();
-            for seed in seeds(worker) {
+            for seed in seeds(part + PARTS * worker, PARTS * POSTGRES_WORKERS) {
                 database.lead().await;
                 raw.execute(AssertSqlSafe(emptied(seed))).await.unwrap();
                 history(&database, seed).await;
@@ -72,13 +84,13 @@ fn number(name: &str) -> Option<u64> {
     std::env::var(name).ok().map(|text| text.parse().unwrap())
 }
 
-fn seeds(worker: u64) -> Vec<u64> {
-    let count = number("EBB_HISTORIES").unwrap_or(200);
-    let mine = |seed: &u64| match number("EBB_HISTORY") {
-        Some(only) => *seed == only && worker == 0,
-        None => seed % WORKERS == worker,
+/// Those that leave this remainder.
+fn seeds(remainder: u64, divisor: u64) -> Vec<u64> {
+    let all = match number("EBB_HISTORY") {
+        Some(only) => only..only + 1,
+        None => 0..number("EBB_HISTORIES").unwrap_or(200),
     };
-    (0..count.max(number("EBB_HISTORY").map_or(0, |only| only + 1))).filter(mine).collect()
+    all.filter(|seed| seed % divisor == remainder).collect()
 }
 
 /// A new cluster of this seed.
@@ -102,15 +114,12 @@ async fn history(database: &Database, seed: u64) {
         let committed = database.store.commit(&batch).await;
         assert!(matches!(committed, Committed::Committed), "{}: {committed:?}", context());
         commits += 1;
-        if commits % 4 == 0 || step + 1 == STEPS || number("EBB_HISTORY").is_some() {
+        if commits % LOAD_EVERY == 0 || step + 1 == STEPS || number("EBB_HISTORY").is_some() {
             let loaded = database.store.load().await.unwrap();
-            if loaded != scenario.world.durable {
-                eprintln!("{} after {:#?}", context(), decision.changes);
-            }
-            assert_same(&loaded, &scenario.world.durable);
+            assert_same(&loaded, &scenario.world.durable, &context());
             // What World derives of it is the same as what it derived on the way.
             assert_eq!(World::new(loaded.clone()).index, scenario.world.index, "{}", context());
-            if step % 50 == 49 {
+            if commits % 5 == 0 {
                 scenario.take_over(loaded);
             }
         }
@@ -118,11 +127,13 @@ async fn history(database: &Database, seed: u64) {
     assert!(scenario.world.durable.head.now > at(0), "history {seed} did nothing");
     let leading = Leading { store: &database.store, world: scenario.world };
     leading.expect_replayed().await;
-    settled_jobs_add_up(database).await;
+    if seed.is_multiple_of(8) {
+        jobs_add_up(database).await;
+    }
 }
 
 /// Whatever a job has been through, each of its tasks is counted and listed once.
-async fn settled_jobs_add_up(database: &Database) {
+async fn jobs_add_up(database: &Database) {
     let filter = store::JobFilter { limit: 1_000, ..store::JobFilter::default() };
     for job in database.store.jobs(&filter).await.unwrap() {
         let mut counted = store::Tally { total: job.tasks.total, ..store::Tally::default() };

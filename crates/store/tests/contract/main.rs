@@ -1,6 +1,8 @@
 //! One suite for both databases. Postgres is the server of `EBB_TEST_POSTGRES_URL`, on which the
 //! suite makes databases of its own; `cargo xtask test` starts one.
 
+#![expect(clippy::unwrap_used, reason = "a test's helpers are tests, too")]
+
 mod commits;
 mod histories;
 mod inbox;

@@ -109,7 +109,7 @@ impl Leading<'_> {
     }
 
     pub(crate) async fn expect_loaded(&self) {
-        assert_same(&self.store.load().await.unwrap(), &self.world.durable);
+        assert_same(&self.store.load().await.unwrap(), &self.world.durable, "load");
     }
 
     /// Replays the log from its beginning.
@@ -117,7 +117,7 @@ impl Leading<'_> {
         let head = model::Head { seq: 0, now: at(0), ..self.world.durable.head };
         let mut world = World::new(Durable::new(head));
         loop {
-            let entries = self.store.log(world.durable.head.seq, 7).await.unwrap();
+            let entries = self.store.log(world.durable.head.seq, 37).await.unwrap();
             if entries.is_empty() {
                 break;
             }
@@ -130,23 +130,23 @@ impl Leading<'_> {
                 world.durable.head.now = entry.at;
             }
         }
-        assert_same(&world.durable, &self.world.durable);
+        assert_same(&world.durable, &self.world.durable, "replay");
         assert_eq!(world.index, self.world.index);
     }
 }
 
 /// Part by part, so that a difference can be read.
-pub(crate) fn assert_same(found: &Durable, expected: &Durable) {
-    assert_eq!(found.head, expected.head);
-    assert_eq!(found.backlog, expected.backlog);
-    assert_eq!(found.nodes, expected.nodes);
-    assert_eq!(found.intents, expected.intents);
-    assert_eq!(found.notices, expected.notices);
+pub(crate) fn assert_same(found: &Durable, expected: &Durable, context: &str) {
+    assert_eq!(found.head, expected.head, "{context}");
+    assert_eq!(found.backlog, expected.backlog, "{context}");
+    assert_eq!(found.nodes, expected.nodes, "{context}");
+    assert_eq!(found.intents, expected.intents, "{context}");
+    assert_eq!(found.notices, expected.notices, "{context}");
     assert_eq!(found.jobs.keys().collect::<Vec<_>>(), expected.jobs.keys().collect::<Vec<_>>());
     for (id, job) in &expected.jobs {
-        assert_eq!(found.jobs.get(id), Some(job), "{id}");
+        assert_eq!(found.jobs.get(id), Some(job), "{context}, {id}");
     }
-    assert_eq!(found, expected);
+    assert_eq!(found, expected, "{context}");
 }
 
 pub(crate) fn at(ms: i64) -> Timestamp {
