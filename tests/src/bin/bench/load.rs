@@ -142,10 +142,10 @@ impl Starts {
         Self { lines, path: path.display().to_string() }
     }
 
-    /// One task that tells of its start with its id, attempt and time, then runs `rest`.
+    /// One task that tells of its start by its attempt's id, then runs `rest`.
     fn group(&self, rest: &str) -> Value {
         json!({
-            "command": ["sh", "-c", format!("echo $EBB_TASK_ID $EBB_ATTEMPT >{}\n{rest}", self.path)],
+            "command": ["sh", "-c", format!("echo $EBB_ATTEMPT >{}\n{rest}", self.path)],
             "resources": { "cpu": "500m", "memory": "8MiB" },
         })
     }
@@ -174,7 +174,7 @@ async fn submit_to_start(database: Database, samples: u32) -> Spread {
         let group = starts.group("");
         let start = Instant::now();
         let job = up.rest().submit_group(group).await;
-        starts.next(&format!("{job}.0.0 1")).await;
+        starts.next(&format!("{job}.0.0.1")).await;
         let taken = micros(start.elapsed());
         if round >= 5 {
             out.push(taken);
@@ -198,12 +198,12 @@ async fn kills(database: Database, count: u32) -> Spread {
     let mut out = Vec::new();
     for number in 0..count {
         let job = manager.rest().submit_group(starts.group("exec sleep 30")).await;
-        starts.next(&format!("{job}.0.0 1")).await;
+        starts.next(&format!("{job}.0.0.1")).await;
         let name = name_of_node(&manager, &job, &workers.keys().cloned().collect()).await;
         let worker = workers.remove(&name).expect("one of ours");
         let start = Instant::now();
         worker.kill_machine();
-        starts.next(&format!("{job}.0.0 2")).await;
+        starts.next(&format!("{job}.0.0.2")).await;
         out.push(micros(start.elapsed()));
         assert_eq!(manager.rest().delete(&format!("/v1/jobs/{job}")).await, 202);
         manager.rest().settled(&job).await;
