@@ -150,6 +150,7 @@ pub async fn run(config: Config) -> Result<Manager, StartError> {
         objects,
         cloud: Arc::clone(&cloud),
         hosts: Hosts::new(address, &url),
+        url: url.clone(),
         ids: Mutex::new(IdMaker::default()),
         stop: stop_serving.clone(),
     });

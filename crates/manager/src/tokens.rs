@@ -24,7 +24,7 @@ pub(crate) enum Caller {
 }
 
 /// An unknown token may be new at another replica: the table is read again, but not more often.
-const LOOK_AGAIN: Duration = Duration::from_secs(1);
+const LOOK_AGAIN: Duration = Duration::from_millis(250);
 /// A token that was removed at another replica is refused here after this.
 const REFRESH: Duration = Duration::from_secs(5);
 
@@ -50,7 +50,7 @@ impl Tokens {
     /// Reads the table.
     pub(crate) async fn open(store: Arc<Store>) -> Result<Self, StoreError> {
         let tokens = Self { store, known: RwLock::default(), read_at: Mutex::new(None) };
-        tokens.refresh(Duration::ZERO).await?;
+        tokens.refresh(Instant::now()).await?;
         Ok(tokens)
     }
 
@@ -60,10 +60,8 @@ impl Tokens {
         if let Some(known) = self.find(&hash) {
             return Ok(valid(&known, clock::now()));
         }
-        if self.refresh(LOOK_AGAIN).await? {
-            return Ok(self.find(&hash).and_then(|known| valid(&known, clock::now())));
-        }
-        Ok(None)
+        self.refresh(Instant::now()).await?;
+        Ok(self.find(&hash).and_then(|known| valid(&known, clock::now())))
     }
 
     /// The map's key is a hash of 256 random bits, so the time that the map takes tells nothing of
@@ -73,25 +71,32 @@ impl Tokens {
         known.get(hash).filter(|token| bool::from(token.hash.ct_eq(hash))).cloned()
     }
 
-    /// Reads the table again, unless that was done less than `least` ago. False when it was.
-    async fn refresh(&self, least: Duration) -> Result<bool, StoreError> {
-        let mut read_at = self.read_at.lock().await;
-        if read_at.is_some_and(|at| at.elapsed() < least) {
-            return Ok(false);
-        }
+    /// Sees to it that the table was read after `asked`. All who wait share one reading, and the
+    /// next one waits its turn: whoever guesses tokens slows down nobody but himself.
+    async fn refresh(&self, asked: Instant) -> Result<(), StoreError> {
+        let mut read_at = loop {
+            let read_at = self.read_at.lock().await;
+            let next = match *read_at {
+                Some(last) if last >= asked => return Ok(()),
+                Some(last) if last.elapsed() < LOOK_AGAIN => last + LOOK_AGAIN,
+                _ => break read_at,
+            };
+            drop(read_at);
+            tokio::time::sleep_until(next).await;
+        };
         let began = Instant::now();
         let tokens = self.store.tokens().await?;
         let fresh: HashMap<_, _> = tokens.into_iter().map(|token| (token.hash, token)).collect();
         *self.known.write().unwrap_or_else(PoisonError::into_inner) = fresh;
         *read_at = Some(began);
-        Ok(true)
+        Ok(())
     }
 
     /// Reads the table on a period, for removals at other replicas.
     pub(crate) async fn keep_fresh(&self) {
         loop {
             tokio::time::sleep(REFRESH).await;
-            if let Err(fault) = self.refresh(REFRESH / 2).await {
+            if let Err(fault) = self.refresh(Instant::now()).await {
                 tracing::warn!(%fault, "tokens could not be read again");
             }
         }

@@ -244,7 +244,7 @@ impl Client {
     /// Joins as a node; the answer's token is for [`Client::sync`] of a client that bears it.
     pub async fn join(&self, request: &JoinRequest) -> Result<JoinAnswer, ClientError> {
         let call = Call::new(Method::POST, "/v1/nodes/join");
-        self.json(Call { body: Some(json_body(request)?), ..call }).await
+        self.json(Call { body: Some(json_body(request)?), repeatable: true, ..call }).await
     }
 
     /// One poll; never repeated here, for its number is its own.

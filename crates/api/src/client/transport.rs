@@ -62,18 +62,19 @@ impl Client {
         let mut wait = WAIT;
         loop {
             let base = self.base();
-            let failure = match self.request(&call, &base)?.send().await {
+            let (failure, untaken) = match self.request(&call, &base)?.send().await {
                 Ok(response) if response.status().is_success() => return Ok(response),
-                Ok(response) => problem_of(response).await,
-                Err(fault) => unreachable(&base, &fault),
+                Ok(response) => (problem_of(response).await, false),
+                // Without a connection nothing was sent.
+                Err(fault) => (unreachable(&base, &fault), fault.is_connect()),
             };
-            let again = self.learn(&failure, &base) || call.repeatable;
+            let elsewhere = self.learn(&failure, &base);
             let passing = match &failure {
-                ClientError::Unreachable { .. } => call.repeatable,
+                ClientError::Unreachable { .. } => call.repeatable || untaken,
                 ClientError::Problem(problem) => match problem.kind {
                     // Nothing was taken: a submit may be sent again, too.
                     ProblemKind::Overloaded => true,
-                    ProblemKind::NotLeader => again,
+                    ProblemKind::NotLeader => call.repeatable || elsewhere,
                     _ => false,
                 },
                 ClientError::Protocol { .. } => false,

@@ -32,7 +32,8 @@ pub(super) async fn ready(State(app): Shared) -> Result<Json<Ready>, Failure> {
     }
     let leads = app.seat.lead().is_some();
     let leader = app.store.leader().await?;
-    match leader {
+    // A replica that has the lease and has not loaded World yet does nothing for anybody.
+    match leader.filter(|leader| leads || leader.url != app.url) {
         Some(leader) => Ok(Json(Ready { leads, leader: Some(leader.url) })),
         None => Err(Failure::not_leader(None)),
     }

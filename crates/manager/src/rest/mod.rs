@@ -53,6 +53,8 @@ pub(crate) struct App {
     pub(crate) objects: Arc<dyn ObjectStore>,
     /// Who sells machines: it proves who joins.
     pub(crate) cloud: Arc<dyn cloud::Cloud>,
+    /// Where this replica answers.
+    pub(crate) url: String,
     /// Names by which a client may call this manager.
     pub(crate) hosts: Hosts,
     /// Requests that may still come in.

@@ -159,7 +159,8 @@ async fn answer(
         number: request.poll,
         answered: request.answered,
         is_first,
-        at_once: taken > 0 || app.stop.is_cancelled(),
+        // A digester that learns of a new term sends its inventory: that must not wait.
+        at_once: taken > 0 || request.term_seen < lead.term || app.stop.is_cancelled(),
         patience,
     };
     let answer = tokio::select! {

@@ -1,0 +1,12 @@
+//! A manager in this process over a database of its own, spoken to by HTTP as users and digesters
+//! do. Tests that need a Postgres have `postgres` in their name.
+
+mod closed;
+mod idempotency;
+mod input;
+mod leadership;
+mod logs;
+mod scene;
+mod shutdown;
+mod tokens;
+mod work;
