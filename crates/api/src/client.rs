@@ -9,7 +9,7 @@ mod options;
 mod transport;
 
 pub use calls::LogStream;
-pub use options::{JobsQuery, LogsQuery, TasksQuery};
+pub use options::{JobsQuery, LogsQuery, NodesQuery, TasksQuery};
 
 use std::sync::{Arc, Mutex};
 use std::time::Duration;

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use api::client::{Client, ClientError, JobsQuery, LogStream, LogsQuery, TasksQuery};
+use api::client::{Client, ClientError, JobsQuery, LogStream, LogsQuery, NodesQuery, TasksQuery};
 use api::sync::Stream;
 use api::view::{
     AttemptView, CostView, Explanation, JobDetail, JobView, NodeView, Page, ResultView, Submitted,
@@ -111,8 +111,14 @@ impl Remote {
         Ok(self.client.output(task, path).await?.read().await?)
     }
 
-    pub(crate) async fn nodes(&self) -> Answer<Vec<NodeView>> {
-        Ok(self.client.nodes().await?.items)
+    /// The nodes that live and the machines that are asked for; with `all` also those that are
+    /// gone and the launches that failed.
+    pub(crate) async fn nodes(&self, all: bool) -> Answer<Vec<NodeView>> {
+        self::all(async |cursor| {
+            let query = NodesQuery { all, cursor, limit: Some(PAGE) };
+            self.client.nodes(&query).await
+        })
+        .await
     }
 
     pub(crate) async fn drain(&self, node: NodeId, drain: bool) -> Answer<()> {

@@ -6,7 +6,7 @@ use reqwest::{Method, Response};
 use serde_json::Value;
 
 use super::transport::{Body, Call, unreachable};
-use super::{Client, ClientError, JobsQuery, LogsQuery, TasksQuery};
+use super::{Client, ClientError, JobsQuery, LogsQuery, NodesQuery, TasksQuery};
 use crate::sync::{JoinAnswer, JoinRequest, SyncAnswer, SyncRequest};
 use crate::view::{
     AttemptView, CostView, Explanation, JobDetail, JobView, NodeView, OutputView, Page, ResultView,
@@ -187,9 +187,9 @@ impl Client {
         self.send(Call { endless: true, ..call }).await.map(LogStream)
     }
 
-    /// Nodes, and machines that are asked for.
-    pub async fn nodes(&self) -> Result<Page<NodeView>, ClientError> {
-        self.json(Call::get("/v1/nodes")).await
+    /// Machines that are asked for, then nodes, the newest first.
+    pub async fn nodes(&self, query: &NodesQuery) -> Result<Page<NodeView>, ClientError> {
+        self.json(Call { query: query.pairs(), ..Call::get("/v1/nodes") }).await
     }
 
     /// One node.

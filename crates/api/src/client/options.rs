@@ -31,6 +31,17 @@ pub struct TasksQuery {
     pub limit: Option<u32>,
 }
 
+/// `GET /v1/nodes`.
+#[derive(Debug, Clone, Default)]
+pub struct NodesQuery {
+    /// Also nodes that are gone, and launches that failed.
+    pub all: bool,
+    /// `next_cursor` of the page before.
+    pub cursor: Option<String>,
+    /// Nodes of a page, at most 1,000.
+    pub limit: Option<u32>,
+}
+
 /// `GET /v1/tasks/{id}/logs`.
 #[derive(Debug, Clone, Default)]
 pub struct LogsQuery {
@@ -70,6 +81,14 @@ impl TasksQuery {
         .into_iter()
         .flatten()
         .collect()
+    }
+}
+
+impl NodesQuery {
+    pub(super) fn pairs(&self) -> Pairs {
+        let all = self.all.then(|| ("all", "true".to_owned()));
+        let paging = [pair("cursor", self.cursor.as_ref()), pair("limit", self.limit.as_ref())];
+        all.into_iter().chain(paging.into_iter().flatten()).collect()
     }
 }
 

@@ -22,7 +22,7 @@ async fn of_node(client: &Client, text: &str) -> Result<Option<Explanation>, Fai
         let id = nodes::find(client, text).await?;
         return client.remote.explain_node(id).await.map(Some);
     }
-    let all = client.remote.nodes().await?;
+    let all = client.remote.nodes(false).await?;
     let named = all.iter().find(|node| node.name.as_deref() == Some(text) && node.state != "gone");
     match named.map(|node| node.id.parse()) {
         Some(Ok(id)) => client.remote.explain_node(id).await.map(Some),

@@ -114,3 +114,17 @@ fn put(screen: Screen, task: TaskId, stream: Stream, bytes: &[u8]) -> Result<(),
         (Format::Table, Stream::Stderr) => write_all(&mut io::stderr().lock(), bytes),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::samples;
+
+    #[test]
+    fn a_piece_is_one_line() {
+        let task = samples::task(17).id;
+        let piece = Piece { task, stream: Stream::Stderr, text: "a\nb" };
+        let text = serde_json::to_string(&piece).expect("JSON");
+        assert_eq!(text, r#"{"task":"job_0000000000007.0.17","stream":"stderr","text":"a\nb"}"#);
+    }
+}

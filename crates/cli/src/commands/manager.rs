@@ -183,3 +183,29 @@ fn market_failure(error: &MarketError) -> Failure {
         MarketError::Io { .. } | MarketError::NoRandomness(_) => Failure::local(error.to_string()),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn readiness_is_one_object() {
+        let ready = Ready { url: "http://h:1", data_dir: Path::new("/data"), token: "ebbu_x" };
+        let text = serde_json::to_string(&ready).expect("JSON");
+        assert_eq!(text, r#"{"url":"http://h:1","data_dir":"/data","token":"ebbu_x"}"#);
+    }
+
+    #[tokio::test]
+    async fn aws_is_a_usage_error() {
+        let args = ManagerArgs {
+            listen: None,
+            data_dir: None,
+            database: None,
+            cloud: CloudKind::Aws,
+            seed: 1,
+        };
+        let started = Here::start(&args, Path::new("/nowhere"), &Surroundings::default()).await;
+        let failure = started.err().expect("a failure");
+        assert_eq!((failure.exit().code(), failure.cause.contains("not built yet")), (2, true));
+    }
+}

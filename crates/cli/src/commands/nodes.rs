@@ -11,8 +11,7 @@ use crate::render;
 use crate::selector::node_prefix;
 
 pub(crate) async fn nodes(client: &Client, args: &args::Nodes) -> Result<Exit, Failure> {
-    let mut items = client.remote.nodes().await?;
-    items.retain(|node| args.all || node.state != "gone");
+    let items = client.remote.nodes(args.all).await?;
     let page = api::view::Page { items, next_cursor: None };
     client.screen.show(&page, |paint| render::nodes(&page.items, now(), paint))?;
     Ok(Exit::Ok)
@@ -48,7 +47,7 @@ pub(crate) async fn cost(client: &Client) -> Result<Exit, Failure> {
 pub(crate) async fn find(client: &Client, text: &str) -> Result<NodeId, Failure> {
     match text.parse() {
         Ok(id) => Ok(id),
-        Err(_) => pick(text, &client.remote.nodes().await?),
+        Err(_) => pick(text, &client.remote.nodes(false).await?),
     }
 }
 
@@ -75,6 +74,13 @@ fn pick(text: &str, nodes: &[NodeView]) -> Result<NodeId, Failure> {
 mod tests {
     use super::*;
     use crate::samples;
+
+    #[test]
+    fn draining_tells_which_and_whether() {
+        let drained = Drained { node: NodeId::from_number(4), drain: true };
+        let text = serde_json::to_string(&drained).expect("JSON");
+        assert_eq!(text, r#"{"node":"node_0000000000004","drain":true}"#);
+    }
 
     #[test]
     fn a_node_is_named_by_name_or_prefix() {

@@ -137,6 +137,13 @@ mod tests {
     use crate::samples;
 
     #[test]
+    fn the_last_line_of_json_is_the_outcome() {
+        let (job, status) = (JobId::from_number(7), model::JobStatus::Failed);
+        let text = serde_json::to_string(&Ran { job, status, exit_code: 3 }).expect("JSON");
+        assert_eq!(text, r#"{"job":"job_0000000000007","status":"failed","exit_code":3}"#);
+    }
+
+    #[test]
     fn the_tasks_code_is_ours() {
         let of = |exit_code| exit_of(&TaskView { exit_code, ..samples::task(0) }, None);
         assert_eq!(of(Some(3)), Exit::Task(3));

@@ -93,7 +93,7 @@ async fn overview(client: &Client, all: bool) -> Result<(), Failure> {
     } else {
         client.remote.latest_jobs(LATEST).await?
     };
-    let (nodes, cost) = (client.remote.nodes().await?, client.remote.cost().await?);
+    let (nodes, cost) = (client.remote.nodes(false).await?, client.remote.cost().await?);
     let view = Overview { jobs, nodes, cost };
     client.screen.show(&view, |paint| {
         if all {
@@ -102,4 +102,26 @@ async fn overview(client: &Client, all: bool) -> Result<(), Failure> {
             render::overview(&view.jobs, &view.nodes, &view.cost, now(), paint)
         }
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::samples;
+
+    #[test]
+    fn a_task_comes_with_its_attempts() {
+        let task = samples::task(17);
+        let attempts = vec![samples::attempt(task.id)];
+        insta::assert_snapshot!(task_text(&task, &attempts, Paint::PLAIN));
+        insta::assert_json_snapshot!(TaskDetail { task, attempts });
+    }
+
+    #[test]
+    fn the_overview_is_one_object_of_three_lists() {
+        let view = Overview { jobs: vec![], nodes: vec![], cost: samples::cost() };
+        let value = serde_json::to_value(&view).expect("JSON");
+        let keys: Vec<_> = value.as_object().expect("an object").keys().collect();
+        assert_eq!(keys, ["cost", "jobs", "nodes"]);
+    }
 }

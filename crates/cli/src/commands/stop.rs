@@ -35,3 +35,15 @@ pub(crate) async fn stop(client: &Client, args: &args::Stop) -> Result<Exit, Fai
     })?;
     Ok(Exit::Ok)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_json_lists_what_is_stopping() {
+        let stopped = Stopped { stopping: vec!["job_0000000000007.0.17".into()] };
+        let text = serde_json::to_string(&stopped).expect("JSON");
+        assert_eq!(text, r#"{"stopping":["job_0000000000007.0.17"]}"#);
+    }
+}

@@ -236,7 +236,7 @@ impl Place {
 async fn joined(remote: &Remote, mut worker: Running, place: &Place) -> Result<Running, Failure> {
     let start = Instant::now();
     loop {
-        let nodes = remote.nodes().await?;
+        let nodes = remote.nodes(false).await?;
         let ready = |state: &str| matches!(state, "ready" | "draining");
         if nodes.iter().any(|node| node.name.as_deref() == Some(NAME) && ready(&node.state)) {
             return Ok(worker);

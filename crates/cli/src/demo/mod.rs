@@ -146,7 +146,7 @@ async fn watch(screen: Screen, remote: &Remote, job: JobId) -> Result<Look, Fail
     loop {
         let look = Look {
             job: remote.job(job).await?,
-            nodes: remote.nodes().await?,
+            nodes: remote.nodes(true).await?,
             cost: remote.cost().await?,
         };
         progress.show(&look);
@@ -165,7 +165,7 @@ async fn all_retired(remote: &Remote, cluster: &Cluster) -> Result<BTreeSet<Stri
     loop {
         let machines = cluster.machines()?;
         // Asked after we looked: a machine that is born in between is known by now.
-        let strays = cluster::unaccounted(&machines, &remote.nodes().await?);
+        let strays = cluster::unaccounted(&machines, &remote.nodes(false).await?);
         if machines.is_empty() || start.elapsed() > RETIRE_LIMIT {
             return Ok(strays);
         }
