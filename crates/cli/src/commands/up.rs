@@ -63,12 +63,14 @@ pub(crate) async fn up(screen: Screen, args: &args::Up) -> Result<Exit, Failure>
 /// Has a worker, says that it is ready and keeps the worker running. Only ends with a failure.
 async fn serve(screen: Screen, here: &Here, data_dir: &Path) -> Failure {
     let place = Place::new(data_dir);
-    let endpoint =
-        Endpoint { url: here.url().to_owned(), token: here.token().to_owned(), data_dir: None };
     let ready = async {
-        let remote = Remote::new(&endpoint)?;
+        let remote = remote(here)?;
+        let drained = place.record().is_some_and(|record| record.drained);
         let worker = place.adopt_or_start(&remote, here.url()).await?;
         let worker = joined(&remote, worker, &place).await?;
+        if drained {
+            drain(&remote, false).await?;
+        }
         show_ready(screen, here, data_dir, "ebb")?;
         Ok((remote, worker))
     };
@@ -87,7 +89,28 @@ async fn serve(screen: Screen, here: &Here, data_dir: &Path) -> Failure {
     }
 }
 
+fn remote(here: &Here) -> Result<Remote, Failure> {
+    let (url, token) = (here.url().to_owned(), here.token().to_owned());
+    Remote::new(&Endpoint { url, token, data_dir: None })
+}
+
+/// Drains the worker, or takes that back.
+async fn drain(remote: &Remote, drain: bool) -> Result<(), Failure> {
+    for node in remote.nodes(false).await? {
+        if let (Some(NAME), Ok(id)) = (node.name.as_deref(), node.id.parse()) {
+            remote.drain(id, drain).await?;
+        }
+    }
+    Ok(())
+}
+
 async fn end(worker: &Place, here: Here) {
+    // What a worker that ends gives back must not come to it again.
+    let drained = async { drain(&remote(&here)?, true).await };
+    match drained.await {
+        Ok(()) => worker.note_drained(),
+        Err(failure) => warn!(%failure, "the worker is not drained"),
+    }
     // The worker first: it tells the manager how its tasks ended.
     worker.end().await;
     here.end(Machines::Leave).await;
@@ -99,6 +122,9 @@ struct Record {
     process: Process,
     /// Where it looks for its manager.
     manager: String,
+    /// Whether it was drained by us, and not by a person, because we ended.
+    #[serde(default)]
+    drained: bool,
 }
 
 /// The worker's folder, and beside it what we know of it.
@@ -200,12 +226,22 @@ impl Place {
         let pid = child.id().and_then(|pid| i32::try_from(pid).ok()).unwrap_or(0);
         // One that has ended already is seen by whoever waits for it.
         if let Ok(process) = Process::of(pid) {
-            let record = Record { process, manager: url.to_owned() };
-            let text = serde_json::to_vec(&record).unwrap_or_default();
-            write_private(&self.record_file(), &text)
+            let record = Record { process, manager: url.to_owned(), drained: false };
+            self.write(&record)
                 .map_err(|fault| self.cannot("write the worker's record", &fault))?;
         }
         Ok(child)
+    }
+
+    fn write(&self, record: &Record) -> io::Result<()> {
+        write_private(&self.record_file(), &serde_json::to_vec(record)?)
+    }
+
+    fn note_drained(&self) {
+        let Some(record) = self.record() else { return };
+        if let Err(error) = self.write(&Record { drained: true, ..record }) {
+            warn!(%error, "the next start will not know that it was drained");
+        }
     }
 
     fn cannot(&self, what: &str, fault: &io::Error) -> Failure {
@@ -278,12 +314,12 @@ mod tests {
         assert!(place.record().is_none());
         let own = i32::try_from(std::process::id()).expect("a pid");
         let process = Process::of(own).expect("we run");
-        let record = Record { process, manager: "http://h:1".into() };
-        write_private(&place.record_file(), &serde_json::to_vec(&record).expect("JSON"))
-            .expect("written");
+        place.write(&Record { process, manager: "h".into(), drained: false }).expect("written");
         let mode = fs::metadata(place.record_file()).expect("there").permissions().mode();
         assert_eq!(mode & 0o777, 0o600);
         let found = place.record().expect("found");
-        assert!(found.process.is_alive() && found.manager == "http://h:1");
+        assert!(found.process.is_alive() && found.manager == "h" && !found.drained);
+        place.note_drained();
+        assert!(place.record().is_some_and(|record| record.drained));
     }
 }
