@@ -25,14 +25,18 @@ fn main() -> Result<(), Fault> {
     for _ in 0..3 {
         let bare = rate(bare()?);
         let spawner = rate(spawner()?);
-        let digester = rate(digester()?);
+        let (took, cpu) = digester()?;
+        let digester = rate(took);
         let share = |rate: u64| rate * 100 / bare.max(1);
         #[expect(clippy::print_stdout, reason = "a benchmark's result")]
         {
             println!(
-                "bare {bare}/s, spawner {spawner}/s ({} %), digester {digester}/s ({} %)",
+                "bare {bare}/s, spawner {spawner}/s ({} %), digester {digester}/s ({} %); \
+                 cpu a task: digester {} us, spawner {} us without its children's",
                 share(spawner),
-                share(digester)
+                share(digester),
+                cpu[0],
+                cpu[1],
             );
         }
     }
@@ -107,7 +111,7 @@ fn spawner() -> Result<Duration, Fault> {
 fn launch(index: u32, attempts: &Path) -> Value {
     let attempt = fake::attempt(0, index).to_string();
     // Folders serve again, as a digester lets them.
-    let dir = attempts.join((index % 200).to_string());
+    let dir = attempts.join((index % 40).to_string());
     json!({
         "attempt": attempt, "command": ["true"], "dir": dir, "workdir": null, "out": false,
         "env": [["PATH", "/usr/bin:/bin"], ["EBB_ATTEMPT", attempt],
@@ -116,7 +120,7 @@ fn launch(index: u32, attempts: &Path) -> Value {
 }
 
 #[tokio::main(flavor = "current_thread")]
-async fn digester() -> Result<Duration, Fault> {
+async fn digester() -> Result<(Duration, [u64; 2]), Fault> {
     let manager = fake::Manager::start().await;
     let node = fake::Node::start(&manager, &["--regulator", &format!("slots:{AT_ONCE}")]);
     manager.until("the first poll", |book| book.polls.first().map(|_| ())).await;
@@ -136,6 +140,16 @@ async fn digester() -> Result<Duration, Fault> {
         })
         .await;
     let took = begun.elapsed();
+    let spawner = node.spawners().pop().ok_or("no spawner")?;
+    let cpu = [cpu_us(node.digester_pid())?, cpu_us(spawner)?].map(|us| us / u64::from(TASKS));
     drop(node);
-    Ok(took)
+    Ok((took, cpu))
+}
+
+/// What a process has used: user and system time, in ticks of 10 ms.
+fn cpu_us(pid: u32) -> Result<u64, Fault> {
+    let text = std::fs::read_to_string(format!("/proc/{pid}/stat"))?;
+    let (_, fields) = text.rsplit_once(')').ok_or("no stat")?;
+    let times = fields.split_ascii_whitespace().skip(11).take(2);
+    Ok(times.filter_map(|ticks| ticks.parse::<u64>().ok()).sum::<u64>() * 10_000)
 }

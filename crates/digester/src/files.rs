@@ -1,12 +1,11 @@
 //! Where things are in the data folder, and the thread that removes what is done with.
 
-use std::collections::{BTreeSet, VecDeque};
+use std::collections::BTreeSet;
 use std::fs::File;
 use std::io;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::mpsc::{Sender, channel};
-use std::time::{Duration, Instant};
 
 /// The data folder.
 #[derive(Debug, Clone)]
@@ -43,18 +42,16 @@ impl Files {
 
 /// Free folders that are kept for use again.
 const MOST_FREE: usize = 256;
-/// For the last write of a process that was killed: its file is not another's before.
-const REST: Duration = Duration::from_millis(50);
 
 /// The folders of attempts, by number.
 ///
-/// A folder that is as it was at the start (two empty files) serves again: making and removing
-/// files costs an ext4 that is being synced by others more than a short task itself, up to
-/// milliseconds each.
+/// A folder that is as it was at the start (two empty files) serves again: ext4 does not give an
+/// inode that was freed in the last seconds to a new file, and its search for another one takes
+/// longer than a short task.
 pub(crate) struct Folders {
     root: PathBuf,
     next: u32,
-    free: VecDeque<(Instant, u32)>,
+    free: Vec<u32>,
     remover: Remover,
 }
 
@@ -71,7 +68,7 @@ impl Folders {
             }
         }
         remover.remove(strange);
-        Ok(Self { root, next, free: VecDeque::new(), remover })
+        Ok(Self { root, next, free: Vec::new(), remover })
     }
 
     pub(crate) fn path(&self, folder: u32) -> PathBuf {
@@ -79,11 +76,8 @@ impl Folders {
     }
 
     /// A folder for an attempt: one that is free, or a number whose folder is yet to be made.
-    pub(crate) fn take(&mut self, now: Instant) -> u32 {
-        if let Some((since, folder)) = self.free.front().copied()
-            && now.saturating_duration_since(since) >= REST
-        {
-            self.free.pop_front();
+    pub(crate) fn take(&mut self) -> u32 {
+        if let Some(folder) = self.free.pop() {
             return folder;
         }
         let folder = self.next;
@@ -92,10 +86,10 @@ impl Folders {
     }
 
     /// Its attempt's end is spooled. `alone`: nobody has its files open any more.
-    pub(crate) fn give_back(&mut self, folder: u32, alone: bool, now: Instant) {
+    pub(crate) fn give_back(&mut self, folder: u32, alone: bool) {
         let path = self.path(folder);
         if alone && self.free.len() < MOST_FREE && is_as_new(&path).unwrap_or(false) {
-            self.free.push_back((now, folder));
+            self.free.push(folder);
         } else {
             self.remover.remove(vec![path]);
         }
@@ -161,6 +155,8 @@ fn remove(folder: &Path) {
 
 #[cfg(test)]
 mod tests {
+    use std::time::{Duration, Instant};
+
     use super::*;
 
     fn fill(folder: &Path, text: &str) {
@@ -174,14 +170,13 @@ mod tests {
     }
 
     #[test]
-    fn a_folder_serves_again_only_as_new_and_after_a_rest() {
+    fn a_folder_serves_again_only_as_new() {
         let dir = tempfile::tempdir().unwrap();
         for name in ["3", "8", "rubbish"] {
             std::fs::create_dir(dir.path().join(name)).unwrap();
         }
         let mut folders = Folders::open(dir.path().to_owned(), &BTreeSet::from([3])).unwrap();
-        let now = Instant::now();
-        let taken: Vec<u32> = (0..4).map(|_| folders.take(now)).collect();
+        let taken: Vec<u32> = (0..4).map(|_| folders.take()).collect();
         assert_eq!(taken, [9, 10, 11, 12]);
         for folder in &taken {
             fill(&folders.path(*folder), "text");
@@ -190,11 +185,10 @@ mod tests {
         std::fs::write(folders.path(11).join("core"), "").unwrap();
         std::fs::hard_link(folders.path(12).join("stdout"), dir.path().join("kept")).unwrap();
         for folder in taken {
-            folders.give_back(folder, folder != 10, now);
+            folders.give_back(folder, folder != 10);
         }
-        assert_eq!(folders.take(now), 13);
-        assert_eq!(folders.take(now + REST), 9);
-        assert_eq!(folders.take(now + REST), 14);
+        assert_eq!(folders.take(), 9);
+        assert_eq!(folders.take(), 13);
         assert_eq!(std::fs::read(folders.path(9).join("stdout")).unwrap(), b"");
         // The remover ends with its queue: then all is removed but what is in use.
         drop(folders);

@@ -24,7 +24,7 @@ impl Digester {
     /// Turns a waiting attempt into an order for the spawner.
     pub(crate) fn launch(&mut self, attempt: AttemptId) -> Option<Launch> {
         let now = Instant::now();
-        let folder = self.folders.take(now);
+        let folder = self.folders.take();
         self.table.activate(attempt, Active::new(now));
         self.table.set_folder(attempt, Some(folder));
         self.records.push(Record::Starting { attempt, folder });

@@ -94,6 +94,7 @@ pub(crate) struct Digester {
     /// Attempts acknowledged lately: a command that comes late starts none of them again.
     pub(crate) recent: Recent,
     pub(crate) ticks: u64,
+    pub(crate) load_milli: u32,
     pub(crate) fostering: bool,
     generation: u64,
 }
@@ -187,6 +188,7 @@ impl Digester {
             released: Vec::new(),
             recent: Recent::default(),
             ticks: 0,
+            load_milli: 0,
             fostering: false,
             generation: 0,
             config,
@@ -224,7 +226,11 @@ impl Digester {
                     if let Some(notice) = notices.as_mut().and_then(NoticeFile::look) {
                         self.on_notice(notice, true);
                     }
-                    self.on_tick(self.ticks.is_multiple_of(CAP_TICKS));
+                    let second = self.ticks.is_multiple_of(CAP_TICKS);
+                    self.on_tick(second);
+                    if second {
+                        self.load_milli = runtime::load_milli();
+                    }
                     self.orphan().await?;
                 }
                 () = shutdown.cancelled(), if !told_to_end => {
@@ -288,7 +294,7 @@ impl Digester {
             self.runtime.order(&Order::Forget(std::mem::take(&mut self.settled)));
         }
         for (folder, alone) in std::mem::take(&mut self.released) {
-            self.folders.give_back(folder, alone, Instant::now());
+            self.folders.give_back(folder, alone);
         }
         self.speak();
         Ok(())
@@ -371,7 +377,7 @@ impl Digester {
             stats: Stats {
                 running: self.table.running().clamped(),
                 held: self.table.queued().clamped(),
-                load_milli: runtime::load_milli(),
+                load_milli: self.load_milli,
             },
         }
     }
