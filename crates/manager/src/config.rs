@@ -146,7 +146,7 @@ pub struct Limits {
     pub sync_bytes: usize,
     /// Bytes of any other body.
     pub other_bytes: usize,
-    /// Time for a request's head.
+    /// Time for a request's head, from the end of the one before: an idle connection ends with it.
     pub head_ms: u64,
     /// Time for a request's body.
     pub body_ms: u64,
@@ -166,7 +166,7 @@ impl Default for Limits {
             ndjson_lines: 10_000,
             sync_bytes: 8 << 20,
             other_bytes: 64 << 10,
-            head_ms: 10_000,
+            head_ms: 30_000,
             body_ms: 30_000,
             connections: 24_000,
             requests: 1_024,

@@ -81,9 +81,13 @@ impl Releaser {
         journal::write(self.lead.term, world.durable.head.seq, &changes, &notes);
         self.metrics.queue.store(askers.len() as u64, Ordering::Relaxed);
         for change in &changes {
-            self.forget_what_ended(change);
+            self.forget_what_ended(world, change);
         }
         for (node, commands) in commands {
+            // One that is gone since has nobody to read them.
+            if !world.durable.nodes.contains_key(&node) {
+                continue;
+            }
             let orders = self.orders(world, node, commands);
             self.lead.hub.deliver(node, orders);
         }
@@ -101,10 +105,15 @@ impl Releaser {
         tracing::trace!(term = self.lead.term, %now, "released");
     }
 
-    fn forget_what_ended(&mut self, change: &Change) {
+    fn forget_what_ended(&mut self, world: &World, change: &Change) {
         match change {
-            Change::Ended { attempt, placement, after, .. } => {
+            Change::Ended { attempt, placement, after, result, .. } => {
                 self.lead.hub.forget_attempt(placement.node, *attempt);
+                // Not by the node's word: should it be heard of again, its number there is void.
+                if result.is_none() && world.durable.nodes.contains_key(&placement.node) {
+                    let orders = Orders { cancel: vec![*attempt], ..Orders::default() };
+                    self.lead.hub.deliver(placement.node, orders);
+                }
                 if settles(after) {
                     self.metrics.tasks_settled.fetch_add(1, Ordering::Relaxed);
                 }

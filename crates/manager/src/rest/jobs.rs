@@ -18,7 +18,8 @@ const PAGE: u32 = 100;
 /// Items of a page at most.
 const MAX_PAGE: u32 = 1_000;
 
-fn limit(asked: Option<u32>) -> Result<u32, Failure> {
+/// How many items a page has.
+pub(super) fn limit(asked: Option<u32>) -> Result<u32, Failure> {
     let limit = asked.unwrap_or(PAGE);
     if (1..=MAX_PAGE).contains(&limit) {
         return Ok(limit);

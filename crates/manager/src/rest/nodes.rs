@@ -12,7 +12,7 @@ use serde::Deserialize;
 
 use super::body::{self, Params, PathText};
 use super::failure::Failure;
-use super::jobs::explained;
+use super::jobs::{explained, limit};
 use super::rows::{self, Observed};
 use super::{App, Shared};
 
@@ -33,7 +33,7 @@ pub(super) async fn list(
     State(app): Shared,
     Params(query): Params<NodesQuery>,
 ) -> Result<Json<Page<NodeView>>, Failure> {
-    let limit = query.limit.unwrap_or(PAGE).clamp(1, PAGE);
+    let limit = limit(query.limit.or(Some(PAGE)))?;
     let records = app.store.nodes(query.all, query.cursor, limit).await?;
     let full = u32::try_from(records.len()).is_ok_and(|length| length >= limit);
     let next_cursor = records.last().filter(|_| full).map(|record| record.node.id.to_string());

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use api::problem::ProblemKind;
 use model::TaskStatus;
 
-use crate::scene::{Digester, Scene, ended, job, problem};
+use crate::scene::{Scene, ended, job, problem};
 
 #[tokio::test]
 async fn short_tasks_of_a_killed_worker_run_elsewhere_at_once() {
@@ -24,15 +24,14 @@ async fn short_tasks_of_a_killed_worker_run_elsewhere_at_once() {
     let task = scene.user.task(work[0].task).await.expect("it is there");
     assert_eq!(task.status, TaskStatus::Running);
     let killed = Instant::now();
-    let session = doomed.session;
     waiting.abort();
-    drop(doomed);
+    doomed.hang_up();
     let again = other.work().await;
     assert_eq!((again[0].task, again[0].attempt), (work[0].task, 2));
     assert!(killed.elapsed() < Duration::from_secs(5), "{:?}", killed.elapsed());
-    // It was only away: what it says now bears an old number.
-    let mut back = Digester::join(&scene.user, "doomed", session).await;
-    back.poll(vec![ended(work[0], 0, "late")]).await;
+    // It was only away: what it says now bears an old number, and what it still runs is void.
+    let answer = doomed.poll(vec![ended(work[0], 0, "late")]).await;
+    assert_eq!(answer.cancel, work);
     let task = scene.user.task(work[0].task).await.expect("it is there");
     assert_eq!((task.status, task.attempt), (TaskStatus::Assigned, 2));
     other.succeed(&again).await;

@@ -132,6 +132,11 @@ impl Digester {
         }
     }
 
+    /// Closes its connections; the next poll makes another.
+    pub(crate) fn hang_up(&mut self) {
+        self.client = Client::new(self.client.url(), &self.token).expect("a client");
+    }
+
     /// The next poll's request.
     pub(crate) fn request(&mut self, transitions: Vec<Transition>) -> SyncRequest {
         self.poll += 1;
