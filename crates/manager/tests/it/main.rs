@@ -2,6 +2,7 @@
 //! do. Tests that need a Postgres have `postgres` in their name.
 
 mod closed;
+mod cloud;
 mod idempotency;
 mod input;
 mod leadership;

@@ -114,13 +114,16 @@ impl Digester {
             valid_ms: None,
         };
         let token = user.create_token(&request).await.expect("a token").token;
-        let request = join_request(&token, name, session);
-        let answer = user.join(&request).await.expect("it joins");
+        Self::join_as(user, &join_request(&token, name, session)).await
+    }
+
+    pub(crate) async fn join_as(user: &Client, request: &JoinRequest) -> Self {
+        let answer = user.join(request).await.expect("it joins");
         let client = Client::new(user.url(), &answer.token).expect("a client");
         Self {
             client,
             node: answer.node,
-            session,
+            session: request.session,
             token: answer.token,
             poll: 0,
             answered: 0,
