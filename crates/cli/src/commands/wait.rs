@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use api::view::{JobDetail, JobView, TaskCounts};
-use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressState, ProgressStyle};
 use model::{JobId, JobStatus};
 
 use super::{Client, now};
@@ -103,11 +103,17 @@ pub(crate) fn bar(screen: Screen) -> ProgressBar {
     let target =
         if screen.live { ProgressDrawTarget::stderr() } else { ProgressDrawTarget::hidden() };
     let bar = ProgressBar::with_draw_target(Some(0), target);
-    let template = "{bar:30.cyan/blue} {pos}/{len}  {per_sec}, {eta} left  {msg}";
+    let template = "{bar:20.cyan/blue} {pos}/{len}  {rate}, {eta} left  {wide_msg}";
     if let Ok(style) = ProgressStyle::with_template(template) {
-        bar.set_style(style);
+        bar.set_style(style.with_key("rate", rate));
     }
     bar
+}
+
+/// Tasks a second, to a tenth.
+fn rate(state: &ProgressState, to: &mut dyn std::fmt::Write) {
+    // A bar that cannot be written is not seen either.
+    let _ = write!(to, "{:.1}/s", state.per_sec());
 }
 
 #[cfg(test)]

@@ -11,7 +11,7 @@ use manager::market::{Drill, Weather};
 use manager::{Config, Listen};
 use model::MicroUsd;
 use tempfile::TempDir;
-use tracing::warn;
+use tracing::{info, warn};
 
 use crate::commands::manager::{Here, Machines};
 use crate::discovery::Endpoint;
@@ -78,8 +78,19 @@ impl Cluster {
             warn!("the cluster does not end in order");
         }
         let left = machines(folder.path())?;
+        info!(machines = left.len(), "the cluster has ended");
         end_at_once(folder.path().to_owned()).await;
+        remove(folder).await;
+        info!("its folder is removed");
         Ok(left)
+    }
+}
+
+/// What cannot be removed quickly is left to the folder's own end.
+async fn remove(folder: TempDir) {
+    let removed = tokio::task::spawn_blocking(move || super::folder::remove(folder.path())).await;
+    if !matches!(removed, Ok(Ok(()))) {
+        warn!(?removed, "the demo's folder was not removed at once");
     }
 }
 

@@ -6,6 +6,7 @@
 
 mod cluster;
 mod corpus;
+mod folder;
 mod job;
 mod progress;
 mod report;
@@ -19,6 +20,7 @@ use std::time::{Duration, Instant};
 use api::view::{CostView, TaskCounts};
 use model::{Clamp, JobId};
 use tokio::task::JoinHandle;
+use tracing::info;
 
 use cluster::Cluster;
 use corpus::{Corpus, Size};
@@ -130,12 +132,16 @@ async fn work(screen: Screen, cluster: &Cluster, corpus: Corpus) -> Result<Done,
     let sums: JoinHandle<std::io::Result<Sums>> =
         tokio::task::spawn_blocking(move || sums::of_corpus(&corpus));
     let look = watch(screen, &remote, submitted.id).await?;
+    info!(job = %submitted.id, "settled");
     let sums = sums
         .await
         .map_err(|fault| Failure::local(format!("the corpus was not read: {fault}")))?
         .map_err(|fault| Failure::local(format!("the corpus cannot be read: {fault}")))?;
+    info!("our own sums are made");
     let mut findings = verify::verify(&remote, submitted.id, &sums).await?;
+    info!(faults = findings.faults.len(), "all results are read and checked");
     let leaked = all_retired(&remote, cluster).await?;
+    info!(strays = leaked.len(), "machines are given back");
     let cost = remote.cost().await?;
     findings.check_cost(&cost);
     Ok(Done { job: submitted.id, tasks: look.job.job.tasks, cost, findings, leaked })

@@ -56,7 +56,11 @@ impl Progress {
             self.last_line = Some(Instant::now());
             let tasks = look.job.job.tasks;
             let seconds = self.start.elapsed().as_secs();
-            self.screen.say(&format!("{seconds} s: {}/{} {text}", tasks.settled(), tasks.total));
+            self.screen.say(&format!(
+                "{seconds} s: {}/{} settled, {text}",
+                tasks.settled(),
+                tasks.total
+            ));
         }
     }
 
@@ -73,7 +77,7 @@ impl Progress {
     fn text(&self, look: &Look) -> String {
         let tasks = look.job.job.tasks;
         format!(
-            "settled, {} running, {} leaving; {}; {} noticed, {} gone without; {}",
+            "{} running, {} leaving; {}; {} noticed, {} gone without; {}",
             tasks.running,
             tasks.leaving,
             pools(&look.nodes),
@@ -120,7 +124,7 @@ mod tests {
         nodes.push(lost);
         let look = Look { job: samples::detail(), nodes, cost: samples::cost() };
         progress.remember(&look.nodes);
-        insta::assert_snapshot!(progress.text(&look), @"settled, 38 running, 2 leaving; 1 x static, 1 x us-east-1a/c7g.xlarge/spot; 1 noticed, 1 gone without; $0.1205");
+        insta::assert_snapshot!(progress.text(&look), @"38 running, 2 leaving; 1 x static, 1 x us-east-1a/c7g.xlarge/spot; 1 noticed, 1 gone without; $0.1205");
         assert_eq!(pools(&[]), "no nodes yet");
     }
 }
