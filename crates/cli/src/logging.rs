@@ -9,10 +9,19 @@ use crate::args::{Common, LogFormat};
 /// Our crates, whose words `-v` turns up; others stay at their warnings.
 const OURS: [&str; 6] = ["ebb", "api", "control", "digester", "manager", "store"];
 
+/// What is logged without `-v`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Quiet {
+    /// Warnings: somebody should look.
+    Warnings,
+    /// Errors: interruptions are what the command is about, and it tells of them itself.
+    Errors,
+}
+
 /// Starts it; a second start in one process (tests) changes nothing.
-pub(crate) fn start(common: &Common) {
+pub(crate) fn start(common: &Common, quiet: Quiet) {
     let filter = EnvFilter::try_from_default_env()
-        .unwrap_or_else(|_| EnvFilter::new(directives(common.verbose)));
+        .unwrap_or_else(|_| EnvFilter::new(directives(common.verbose, quiet)));
     let builder = tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_writer(io::stderr)
@@ -24,8 +33,9 @@ pub(crate) fn start(common: &Common) {
     drop(started);
 }
 
-fn directives(verbose: u8) -> String {
+fn directives(verbose: u8, quiet: Quiet) -> String {
     let level = match verbose {
+        0 if quiet == Quiet::Errors => return "error".to_owned(),
         0 => return "warn".to_owned(),
         1 => "info",
         _ => "debug",
@@ -40,10 +50,11 @@ mod tests {
 
     #[test]
     fn verbosity_is_of_our_own_crates() {
-        assert_eq!(directives(0), "warn");
-        assert!(directives(1).starts_with("warn,ebb=info,"));
-        assert!(directives(2).ends_with("store=debug"));
-        for text in [directives(0), directives(1), directives(2)] {
+        let of = |verbose| directives(verbose, Quiet::Warnings);
+        assert_eq!((of(0).as_str(), directives(0, Quiet::Errors).as_str()), ("warn", "error"));
+        assert!(of(1).starts_with("warn,ebb=info,"));
+        assert!(of(2).ends_with("store=debug"));
+        for text in [of(0), of(1), of(2)] {
             assert!(EnvFilter::builder().parse(&text).is_ok(), "{text}");
         }
     }

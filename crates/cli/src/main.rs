@@ -24,6 +24,7 @@ use clap::Parser;
 use args::{Cli, Command, Common};
 use commands::Client;
 use error::{Exit, Failure};
+use logging::Quiet;
 use output::Screen;
 
 fn main() -> ExitCode {
@@ -34,7 +35,11 @@ fn main() -> ExitCode {
         command => Cli { command, ..cli },
     };
     let screen = Screen::new(cli.common.output);
-    logging::start(&cli.common);
+    let quiet = match cli.command {
+        Command::Demo(_) => Quiet::Errors,
+        _ => Quiet::Warnings,
+    };
+    logging::start(&cli.common, quiet);
     let exit = match start(cli, screen) {
         Ok(exit) => exit,
         Err(failure) => {

@@ -132,11 +132,24 @@ impl Here {
 
     /// Ends in order: no new requests, what is under way is answered, the lease is given back.
     pub(crate) async fn end(self, machines: Machines) {
-        self.manager.shutdown().await;
-        if let Some(market) = self.market
-            && let Err(error) = market.shutdown(machines == Machines::End).await
-        {
-            tracing::error!(%error, "the market did not end in order");
+        let Self { manager, market } = self;
+        let close = async |end: bool| {
+            let Some(market) = &market else { return };
+            match market.shutdown(end).await {
+                Ok(()) => info!(end, "the market is closed"),
+                Err(error) => tracing::error!(%error, "the market did not end in order"),
+            }
+        };
+        match machines {
+            Machines::Leave => {
+                manager.shutdown().await;
+                close(false).await;
+            }
+            // The machines first: the manager waits for their open requests.
+            Machines::End => {
+                close(true).await;
+                manager.shutdown().await;
+            }
         }
     }
 }

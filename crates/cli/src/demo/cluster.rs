@@ -10,7 +10,6 @@ use api::view::NodeView;
 use manager::market::{Drill, Weather};
 use manager::{Config, Listen};
 use model::MicroUsd;
-use tempfile::TempDir;
 use tracing::{info, warn};
 
 use crate::commands::manager::{Here, Machines};
@@ -33,13 +32,13 @@ const END_LIMIT: Duration = Duration::from_secs(10);
 
 /// A cluster that ends with the demo.
 pub(crate) struct Cluster {
-    folder: TempDir,
+    folder: PathBuf,
     here: Here,
 }
 
 impl Cluster {
-    pub(crate) async fn start(folder: TempDir, seed: u64) -> Result<Self, Failure> {
-        let mut config = Config::new(folder.path());
+    pub(crate) async fn start(folder: &Path, seed: u64) -> Result<Self, Failure> {
+        let mut config = Config::new(folder);
         let address = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 0);
         config.listen = Listen { address, or_next: false };
         config.control.limits.max_nodes = MACHINES;
@@ -50,11 +49,11 @@ impl Cluster {
         let drill = Drill { notices: 1, kills: 1, ..Drill::NONE };
         let weather = Weather { seed, notice_ms: NOTICE_MS, drill, ..Weather::default() };
         let here = Here::with(config, Some((weather, MACHINES))).await?;
-        Ok(Self { folder, here })
+        Ok(Self { folder: folder.to_owned(), here })
     }
 
     pub(crate) fn folder(&self) -> &Path {
-        self.folder.path()
+        &self.folder
     }
 
     pub(crate) fn url(&self) -> &str {
@@ -68,7 +67,7 @@ impl Cluster {
 
     /// The market's machines that have a process.
     pub(crate) fn machines(&self) -> Result<BTreeSet<String>, Failure> {
-        machines(self.folder.path())
+        machines(&self.folder)
     }
 
     /// Ends everything. Answers the machines that still have a process after that.
@@ -77,20 +76,10 @@ impl Cluster {
         if tokio::time::timeout(END_LIMIT, here.end(Machines::End)).await.is_err() {
             warn!("the cluster does not end in order");
         }
-        let left = machines(folder.path())?;
+        let left = machines(&folder)?;
         info!(machines = left.len(), "the cluster has ended");
-        end_at_once(folder.path().to_owned()).await;
-        remove(folder).await;
-        info!("its folder is removed");
+        end_at_once(folder).await;
         Ok(left)
-    }
-}
-
-/// What cannot be removed quickly is left to the folder's own end.
-async fn remove(folder: TempDir) {
-    let removed = tokio::task::spawn_blocking(move || super::folder::remove(folder.path())).await;
-    if !matches!(removed, Ok(Ok(()))) {
-        warn!(?removed, "the demo's folder was not removed at once");
     }
 }
 

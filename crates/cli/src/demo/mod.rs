@@ -20,7 +20,7 @@ use std::time::{Duration, Instant};
 use api::view::{CostView, TaskCounts};
 use model::{Clamp, JobId};
 use tokio::task::JoinHandle;
-use tracing::info;
+use tracing::{info, warn};
 
 use cluster::Cluster;
 use corpus::{Corpus, Size};
@@ -41,14 +41,24 @@ const LOOK: Duration = Duration::from_millis(250);
 const RETIRE_LIMIT: Duration = Duration::from_secs(5);
 
 pub(crate) async fn demo(screen: Screen, args: &args::Demo) -> Result<Exit, Failure> {
-    let start = Instant::now();
-    let mut signals = Signals::listen()?;
     let folder = tempfile::Builder::new()
         .prefix("ebb-demo-")
         .tempdir()
         .map_err(|fault| Failure::local(format!("cannot make a temporary folder: {fault}")))?;
+    let done = in_folder(screen, args, folder.path()).await;
+    // What cannot be removed so is left to the folder's own end.
+    let removed = tokio::task::spawn_blocking(move || folder::remove(folder.path())).await;
+    if !matches!(removed, Ok(Ok(()))) {
+        warn!(?removed, "the demo's folder was not removed at once");
+    }
+    done
+}
+
+async fn in_folder(screen: Screen, args: &args::Demo, folder: &Path) -> Result<Exit, Failure> {
+    let start = Instant::now();
+    let mut signals = Signals::listen()?;
     let corpus = tokio::select! {
-        corpus = gather(args, folder.path()) => corpus?,
+        corpus = gather(args, folder) => corpus?,
         signal = signals.next() => return Ok(Exit::Signal(signal)),
     };
     screen.say(&describe(&corpus, args));
@@ -56,36 +66,54 @@ pub(crate) async fn demo(screen: Screen, args: &args::Demo) -> Result<Exit, Fail
     let done = tokio::select! {
         done = work(screen, &cluster, corpus) => done,
         signal = signals.next() => {
-            end_on_signal(screen, cluster, &mut signals).await;
+            end(screen, cluster, &mut signals).await?;
             return Ok(Exit::Signal(signal));
         }
     };
     let mut done = match done {
         Ok(done) => done,
         Err(failure) => {
-            end_on_signal(screen, cluster, &mut signals).await;
+            end(screen, cluster, &mut signals).await?;
             return Err(failure);
         }
     };
-    // A kept cluster goes on, so that only its strays are told here.
-    if !args.keep {
-        let folder = cluster.folder().to_owned();
-        tokio::select! {
-            left = cluster.end() => done.leaked.extend(left?),
-            signal = signals.next() => {
-                cluster::end_at_once(folder).await;
-                return Ok(Exit::Signal(signal));
-            }
-        }
+    if args.keep {
+        // The cluster goes on: only its strays are told.
         let report = done.report(start.elapsed());
-        tell(screen, &report, &done.findings, &next_without())?;
+        tell(screen, &report, &done.findings, &next_with(&cluster, done.job))?;
+        signals.next().await;
+        end(screen, cluster, &mut signals).await?;
         return Ok(exit_of(&report));
     }
+    let (left, signal) = end_quietly(cluster, &mut signals).await?;
+    if let Some(signal) = signal {
+        return Ok(Exit::Signal(signal));
+    }
+    done.leaked.extend(left);
     let report = done.report(start.elapsed());
-    tell(screen, &report, &done.findings, &next_with(&cluster, done.job))?;
-    signals.next().await;
-    end_on_signal(screen, cluster, &mut signals).await;
+    tell(screen, &report, &done.findings, &next_without())?;
     Ok(exit_of(&report))
+}
+
+/// Ends the cluster because somebody asked for it, and says so.
+async fn end(screen: Screen, cluster: Cluster, signals: &mut Signals) -> Result<(), Failure> {
+    screen.say("ending the cluster; again to kill it");
+    end_quietly(cluster, signals).await.map(|_| ())
+}
+
+/// Ends the cluster; at a signal, at once. Answers the machines that it did not end.
+async fn end_quietly(
+    cluster: Cluster,
+    signals: &mut Signals,
+) -> Result<(BTreeSet<String>, Option<u8>), Failure> {
+    let folder = cluster.folder().to_owned();
+    tokio::select! {
+        left = cluster.end() => Ok((left?, None)),
+        signal = signals.next() => {
+            cluster::end_at_once(folder).await;
+            Ok((BTreeSet::new(), Some(signal)))
+        }
+    }
 }
 
 fn exit_of(report: &Report) -> Exit {
@@ -239,19 +267,4 @@ fn next_with(cluster: &Cluster, job: JobId) -> Vec<String> {
         format!("ebb logs {job} --stdout | head"),
         "Ctrl-C here ends it all".to_owned(),
     ]
-}
-
-async fn end_on_signal(screen: Screen, cluster: Cluster, signals: &mut Signals) {
-    screen.say("ending the cluster; again to kill it");
-    let folder = cluster.folder().to_owned();
-    let ended = tokio::select! {
-        ended = cluster.end() => ended.map(|_| ()),
-        _ = signals.next() => {
-            cluster::end_at_once(folder).await;
-            Ok(())
-        }
-    };
-    if let Err(failure) = ended {
-        screen.fail(&failure);
-    }
 }

@@ -1,6 +1,6 @@
 //! What the demo shows while it runs: on a terminal a bar, otherwise a line each few seconds.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use api::view::{CostView, JobDetail, NodeView};
@@ -28,25 +28,15 @@ pub(crate) struct Progress {
     bar: ProgressBar,
     start: Instant,
     last_line: Option<Instant>,
-    noticed: BTreeSet<String>,
-    lost: BTreeSet<String>,
 }
 
 impl Progress {
     pub(crate) fn new(screen: Screen) -> Self {
-        Self {
-            screen,
-            bar: bar(screen),
-            start: Instant::now(),
-            last_line: None,
-            noticed: BTreeSet::new(),
-            lost: BTreeSet::new(),
-        }
+        Self { screen, bar: bar(screen), start: Instant::now(), last_line: None }
     }
 
     pub(crate) fn show(&mut self, look: &Look) {
-        self.remember(&look.nodes);
-        let text = self.text(look);
+        let text = text(look);
         if self.screen.live {
             let tasks = look.job.job.tasks;
             self.bar.set_length(tasks.total);
@@ -64,32 +54,32 @@ impl Progress {
         }
     }
 
-    fn remember(&mut self, nodes: &[NodeView]) {
-        for node in nodes {
-            if node.deadline.is_some() || node.reason == Some(NodeReason::Notice) {
-                self.noticed.insert(node.id.clone());
-            } else if matches!(node.reason, Some(NodeReason::Reclaimed | NodeReason::Lost)) {
-                self.lost.insert(node.id.clone());
-            }
-        }
-    }
-
-    fn text(&self, look: &Look) -> String {
-        let tasks = look.job.job.tasks;
-        format!(
-            "{} running, {} leaving; {}; {} noticed, {} gone without; {}",
-            tasks.running,
-            tasks.leaving,
-            pools(&look.nodes),
-            self.noticed.len(),
-            self.lost.difference(&self.noticed).count(),
-            dollars(look.cost.total_micro_usd)
-        )
-    }
-
     pub(crate) fn end(&self) {
         self.bar.finish_and_clear();
     }
+}
+
+fn text(look: &Look) -> String {
+    let tasks = look.job.job.tasks;
+    format!(
+        "{} running, {} leaving; {}; {} noticed, {} gone without; {}",
+        tasks.running,
+        tasks.leaving,
+        pools(&look.nodes),
+        look.nodes.iter().filter(|node| is_noticed(node)).count(),
+        look.nodes.iter().filter(|node| is_lost(node)).count(),
+        dollars(look.cost.total_micro_usd)
+    )
+}
+
+/// Whether it was told, or is being told, that it will be taken.
+fn is_noticed(node: &NodeView) -> bool {
+    node.reason == Some(NodeReason::Notice) || (node.deadline.is_some() && node.state != "gone")
+}
+
+/// Whether it is gone though nobody had told it, nor wanted it.
+fn is_lost(node: &NodeView) -> bool {
+    node.state == "gone" && matches!(node.reason, Some(NodeReason::Reclaimed | NodeReason::Lost))
 }
 
 /// The living nodes by pool.
@@ -110,21 +100,17 @@ fn pools(nodes: &[NodeView]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::output::{Format, Paint};
     use crate::samples;
 
     #[test]
     fn a_line_tells_tasks_nodes_notices_and_dollars() {
-        let screen = Screen { format: Format::Table, paint: Paint::PLAIN, live: false };
-        let mut progress = Progress::new(screen);
         let mut nodes = samples::nodes();
         let mut lost = nodes[1].clone();
         (lost.id, lost.state, lost.reason) =
             ("node_x".into(), "gone".into(), Some(NodeReason::Reclaimed));
         nodes.push(lost);
         let look = Look { job: samples::detail(), nodes, cost: samples::cost() };
-        progress.remember(&look.nodes);
-        insta::assert_snapshot!(progress.text(&look), @"38 running, 2 leaving; 1 x static, 1 x us-east-1a/c7g.xlarge/spot; 1 noticed, 1 gone without; $0.1205");
+        insta::assert_snapshot!(text(&look), @"38 running, 2 leaving; 1 x static, 1 x us-east-1a/c7g.xlarge/spot; 1 noticed, 1 gone without; $0.1205");
         assert_eq!(pools(&[]), "no nodes yet");
     }
 }
