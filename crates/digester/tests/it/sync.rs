@@ -51,8 +51,6 @@ async fn polls_are_numbered_and_say_which_answers_were_read() {
     assert!(inventories <= 2, "once the first answer was read there is no more inventory");
     assert_eq!(book.polls[0].poll, 1);
     assert!(book.polls[0].inventory.is_some());
-    // Reports gather while one is on its way.
-    assert!(book.polls.len() < 60, "{}", book.polls.len());
 }
 
 #[tokio::test]
