@@ -541,7 +541,7 @@ impl LogPart {
 /// A file that outlives its node.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct OutputFile {
-    /// Relative to the task's output folder.
+    /// Relative to the attempt's own folder: `out/a` for `$EBB_OUTPUT_DIR/a`.
     pub path: Arc<str>,
     /// Its length.
     pub size_bytes: u64,
