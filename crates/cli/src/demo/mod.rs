@@ -80,7 +80,11 @@ async fn in_folder(screen: Screen, args: &args::Demo, folder: &Path) -> Result<E
     if args.keep {
         // The cluster goes on: only its strays are told.
         let report = done.report(start.elapsed());
-        tell(screen, &report, &done.findings, &next_with(&cluster, done.job))?;
+        let next = next_with(&cluster, done.job);
+        tell(screen, &report, &done.findings, &next)?;
+        if screen.format == Format::Json {
+            screen.say(&next.join("\n"));
+        }
         signals.next().await;
         end(screen, cluster, &mut signals).await?;
         return Ok(exit_of(&report));
@@ -242,11 +246,7 @@ fn tell(
         screen.say(&format!("wrong: … and {} more", findings.faults.len() - TOLD));
     }
     let text = |_| format!("{}\n\ntry next:\n  {}", report.summary(), next.join("\n  "));
-    screen.show(report, text)?;
-    if screen.format == Format::Json && next.len() > 3 {
-        screen.say(&next.join("\n"));
-    }
-    Ok(())
+    screen.show(report, text)
 }
 
 fn next_without() -> Vec<String> {
