@@ -79,7 +79,9 @@ fn is_noticed(node: &NodeView) -> bool {
 
 /// Whether it is gone though nobody had told it, nor wanted it.
 fn is_lost(node: &NodeView) -> bool {
-    node.state == "gone" && matches!(node.reason, Some(NodeReason::Reclaimed | NodeReason::Lost))
+    let unasked =
+        matches!(node.reason, Some(NodeReason::Reclaimed | NodeReason::Lost | NodeReason::Ended));
+    node.state == "gone" && unasked
 }
 
 /// The living nodes by pool.
