@@ -119,14 +119,19 @@ fn machine(environment: &[u8]) -> Option<String> {
 
 /// Ends all processes that mention a folder, at once; looks again until none is left or `limit` is
 /// over, for one may fork while we look. Answers how many are left.
+///
+/// A process that is just being executed shows neither words nor environment for a moment: only
+/// two looks in a row that find none are an end.
 pub(crate) fn end_all(folder: &Path, limit: Duration) -> io::Result<usize> {
     let start = Instant::now();
+    let mut empty_looks = 0;
     loop {
         let left = that_mention(folder)?;
         for seen in &left {
             seen.process.signal(Signal::SIGKILL);
         }
-        if left.is_empty() || start.elapsed() > limit {
+        empty_looks = if left.is_empty() { empty_looks + 1 } else { 0 };
+        if empty_looks == 2 || start.elapsed() > limit {
             return Ok(left.len());
         }
         std::thread::sleep(Duration::from_millis(5));
@@ -135,6 +140,9 @@ pub(crate) fn end_all(folder: &Path, limit: Duration) -> io::Result<usize> {
 
 #[cfg(test)]
 mod tests {
+    use std::io::{Read, Write};
+    use std::process::Stdio;
+
     use super::*;
 
     #[test]
@@ -160,12 +168,17 @@ mod tests {
     #[test]
     fn processes_of_a_folder_are_found_and_ended() {
         let folder = tempfile::tempdir().expect("a folder");
-        let mut child = std::process::Command::new("sleep")
-            .arg("1000")
+        let mut child = std::process::Command::new("cat")
             .env("SOME_FILE", folder.path().join("x"))
             .env("EBB_MACHINE", "i-1")
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
             .spawn()
             .expect("started");
+        // What it copies, it copies only once its execution is complete.
+        let (mut to, mut from) = (child.stdin.take().expect("a pipe"), child.stdout.take());
+        to.write_all(b"x").expect("written");
+        from.as_mut().expect("a pipe").read_exact(&mut [0]).expect("copied");
         let seen = that_mention(folder.path()).expect("looked");
         let pid = i32::try_from(child.id()).expect("a pid");
         let found: Vec<_> =
