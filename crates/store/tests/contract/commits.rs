@@ -333,7 +333,7 @@ async fn a_commit_is_one_round_trip_on_postgres() {
 
 /// Whether the request or its answer was lost, the commit is made once.
 #[tokio::test]
-async fn a_lost_answer_is_settled_by_reading_head() {
+async fn a_lost_answer_of_postgres_is_settled_by_reading_head() {
     let database = Database::postgres().await;
     let proxy = Proxy::before(&database.url).await;
     let store = Store::open(&proxy.url).await.unwrap();
