@@ -331,8 +331,8 @@ impl Scenario {
     }
 
     fn take_in(&mut self) -> Option<Input> {
-        let waiting = self.world.durable.backlog.jobs > 0;
-        waiting.then(|| Input::TakeIn { jobs: self.backlog.drain(..1).collect() })
+        let waits = !self.backlog.is_empty();
+        waits.then(|| Input::TakeIn { jobs: vec![self.backlog.remove(0)] })
     }
 }
 
