@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+pub use model::TaskCounts;
 use model::{
     AttemptEnd, AttemptId, Cause, Counters, JobId, JobSpec, JobStatus, LogPart, MicroUsd, NodeId,
     NodeReason, OutputFile, Pool, Resources, TaskId, TaskStatus, Timestamp,
@@ -71,50 +72,6 @@ pub struct GroupView {
     pub name: String,
     /// Its tasks by status.
     pub tasks: TaskCounts,
-}
-
-/// Tasks by status.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct TaskCounts {
-    /// All.
-    pub total: u64,
-    /// To be placed.
-    pub waiting: u64,
-    /// To be placed, later.
-    pub backoff: u64,
-    /// On a node, not yet known to run.
-    pub assigned: u64,
-    /// Running.
-    pub running: u64,
-    /// Running on a node that has to go.
-    pub leaving: u64,
-    /// Settled.
-    pub succeeded: u64,
-    /// Settled.
-    pub failed: u64,
-    /// Settled.
-    pub cancelled: u64,
-}
-
-impl TaskCounts {
-    /// How many are settled.
-    pub fn settled(&self) -> u64 {
-        self.succeeded + self.failed + self.cancelled
-    }
-
-    /// The counter of a status.
-    pub fn of_mut(&mut self, status: TaskStatus) -> &mut u64 {
-        match status {
-            TaskStatus::Waiting => &mut self.waiting,
-            TaskStatus::Backoff => &mut self.backoff,
-            TaskStatus::Assigned => &mut self.assigned,
-            TaskStatus::Running => &mut self.running,
-            TaskStatus::Leaving => &mut self.leaving,
-            TaskStatus::Succeeded => &mut self.succeeded,
-            TaskStatus::Failed => &mut self.failed,
-            TaskStatus::Cancelled => &mut self.cancelled,
-        }
-    }
 }
 
 /// A task.

@@ -6,6 +6,7 @@
 
 mod change;
 mod cloud;
+mod counts;
 mod ids;
 mod intervals;
 mod node;
@@ -21,6 +22,7 @@ pub use cloud::{
     Intent, IntentEnd, IntentState, LaunchRequest, LedgerKind, LedgerRow, Machine, MachineState,
     Notice, NoticeKind, Offer, Pool, PurchaseOption, Refusal, RefusalScope,
 };
+pub use counts::TaskCounts;
 pub use ids::{
     AttemptId, BadId, ClusterId, GroupId, IdMaker, InstanceId, IntentId, JobId, Namespace, NodeId,
     TaskId,

@@ -36,7 +36,7 @@ pub use load::LogEntry;
 pub use postgres::{IDLE_TIMEOUT_MS, LOCK_TIMEOUT_MS, STATEMENT_TIMEOUT_MS};
 pub use read::{
     AttemptRecord, CostSums, GroupRecord, JobDetail, JobFilter, JobRecord, NodeRecord,
-    OutputRecord, ResultRecord, Tally, TaskFilter, TaskRecord,
+    OutputRecord, ResultRecord, TaskFilter, TaskRecord,
 };
 pub use tokens::{Token, TokenKind};
 pub use trim::Trimmed;

@@ -1,18 +1,11 @@
 //! What the database keeps -> what GETs answer.
 
 use api::view::{
-    AttemptView, CostView, GroupView, JobDetail, JobView, NodeView, ResultView, TaskCounts,
-    TaskView,
+    AttemptView, CostView, GroupView, JobDetail, JobView, NodeView, ResultView, TaskView,
 };
 use model::{Intent, IntentState, JobSpec, MicroUsd, Node, NodeOrigin, Resources};
 use std::sync::Arc;
-use store::{AttemptRecord, CostSums, JobRecord, NodeRecord, ResultRecord, Tally, TaskRecord};
-
-fn counts(tally: Tally) -> TaskCounts {
-    let Tally { total, waiting, backoff, assigned, running, leaving, succeeded, failed, cancelled } =
-        tally;
-    TaskCounts { total, waiting, backoff, assigned, running, leaving, succeeded, failed, cancelled }
-}
+use store::{AttemptRecord, CostSums, JobRecord, NodeRecord, ResultRecord, TaskRecord};
 
 pub(super) fn job(record: JobRecord) -> JobView {
     JobView {
@@ -23,7 +16,7 @@ pub(super) fn job(record: JobRecord) -> JobView {
         submitted_at: record.submitted,
         settled_at: record.settled,
         labels: record.labels,
-        tasks: counts(record.tasks),
+        tasks: record.tasks,
     }
 }
 
@@ -32,9 +25,7 @@ pub(super) fn job_detail(detail: store::JobDetail) -> JobDetail {
     JobDetail {
         job: job(detail.job),
         spec: without_items(&detail.spec),
-        groups: groups
-            .map(|group| GroupView { name: group.name, tasks: counts(group.tasks) })
-            .collect(),
+        groups: groups.map(|group| GroupView { name: group.name, tasks: group.tasks }).collect(),
         cost_micro_usd: detail.cost,
     }
 }

@@ -4,7 +4,9 @@ use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::sync::Arc;
 
-use model::{Cause, Clamp, JobId, JobSpec, JobStatus, MicroUsd, Namespace, TaskStatus, Timestamp};
+use model::{
+    Cause, Clamp, JobId, JobSpec, JobStatus, MicroUsd, Namespace, TaskCounts, TaskStatus, Timestamp,
+};
 
 use super::{MAX_PAGE, TASK_STATUS};
 use crate::document::unpack;
@@ -12,29 +14,6 @@ use crate::load::narrow;
 use crate::session::{Value, records};
 use crate::words::Word;
 use crate::{Store, StoreError};
-
-/// Tasks by status.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Tally {
-    /// All.
-    pub total: u64,
-    /// To be placed.
-    pub waiting: u64,
-    /// To be placed, later.
-    pub backoff: u64,
-    /// On a node, not yet known to run.
-    pub assigned: u64,
-    /// Running.
-    pub running: u64,
-    /// Running on a node that has to go.
-    pub leaving: u64,
-    /// Settled.
-    pub succeeded: u64,
-    /// Settled.
-    pub failed: u64,
-    /// Settled.
-    pub cancelled: u64,
-}
 
 /// A job.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -58,7 +37,7 @@ pub struct JobRecord {
     /// Why it is, or was, stopped.
     pub stopping: Option<Cause>,
     /// Its tasks.
-    pub tasks: Tally,
+    pub tasks: TaskCounts,
 }
 
 /// A group of a job.
@@ -67,7 +46,7 @@ pub struct GroupRecord {
     /// Its name.
     pub name: String,
     /// Its tasks.
-    pub tasks: Tally,
+    pub tasks: TaskCounts,
 }
 
 /// One job.
@@ -222,59 +201,35 @@ fn groups(
     let shape: Vec<(String, u32)> = serde_json::from_str(shape).map_err(StoreError::corrupt)?;
     let mut groups: Vec<GroupRecord> = shape
         .into_iter()
-        .map(|(name, count)| GroupRecord { name, tasks: Tally::of(u64::from(count)) })
+        .map(|(name, count)| GroupRecord { name, tasks: TaskCounts::all_waiting(u64::from(count)) })
         .collect();
     let place = |group: i64| usize::try_from(group).map_err(StoreError::corrupt);
     for row in settled {
         if let Some(group) = groups.get_mut(place(row.grp)?) {
-            group.tasks.count(TaskStatus::Succeeded, row.succeeded_tasks.clamped());
-            group.tasks.count(TaskStatus::Cancelled, row.cancelled_tasks.clamped());
+            group.tasks.move_waiting(TaskStatus::Succeeded, row.succeeded_tasks.clamped());
+            group.tasks.move_waiting(TaskStatus::Cancelled, row.cancelled_tasks.clamped());
         }
     }
     for row in counts {
         if let Some(group) = groups.get_mut(place(row.grp)?) {
-            group.tasks.count(TaskStatus::read(&row.status)?, row.tasks.clamped());
+            group.tasks.move_waiting(TaskStatus::read(&row.status)?, row.tasks.clamped());
         }
     }
     Ok(groups)
 }
 
-impl Tally {
-    /// All waiting.
-    fn of(total: u64) -> Self {
-        Self { total, waiting: total, ..Self::default() }
-    }
-
-    /// So many of the waiting ones stand elsewhere.
-    fn count(&mut self, status: TaskStatus, tasks: u64) {
-        let counter = match status {
-            // Those that wait for their next attempt are among the waiting already.
-            TaskStatus::Waiting => return,
-            TaskStatus::Backoff => &mut self.backoff,
-            TaskStatus::Assigned => &mut self.assigned,
-            TaskStatus::Running => &mut self.running,
-            TaskStatus::Leaving => &mut self.leaving,
-            TaskStatus::Succeeded => &mut self.succeeded,
-            TaskStatus::Failed => &mut self.failed,
-            TaskStatus::Cancelled => &mut self.cancelled,
-        };
-        *counter += tasks;
-        self.waiting = self.waiting.saturating_sub(tasks);
-    }
-}
-
 impl JobRow {
     fn job(self) -> Result<JobRecord, StoreError> {
-        let mut tasks = Tally::of(self.tasks.clamped());
-        tasks.count(TaskStatus::Succeeded, self.succeeded.clamped());
-        tasks.count(TaskStatus::Cancelled, self.cancelled.clamped());
+        let mut tasks = TaskCounts::all_waiting(self.tasks.clamped());
+        tasks.move_waiting(TaskStatus::Succeeded, self.succeeded.clamped());
+        tasks.move_waiting(TaskStatus::Cancelled, self.cancelled.clamped());
         for part in self.tally.iter().flat_map(|tally| tally.split(',')) {
             let counted =
                 part.split_once(':').and_then(|(status, n)| Some((status, n.parse().ok()?)));
             let Some((status, number)) = counted else {
                 return Err(StoreError::Corrupt(format!("`{part}` is not a count")));
             };
-            tasks.count(TaskStatus::read(status)?, number);
+            tasks.move_waiting(TaskStatus::read(status)?, number);
         }
         Ok(JobRecord {
             id: JobId::from_sql(self.id),

@@ -6,7 +6,7 @@ mod nodes;
 mod tasks;
 
 pub use attempts::{AttemptRecord, OutputRecord, ResultRecord};
-pub use jobs::{GroupRecord, JobDetail, JobFilter, JobRecord, Tally};
+pub use jobs::{GroupRecord, JobDetail, JobFilter, JobRecord};
 pub use nodes::{CostSums, NodeRecord};
 pub use tasks::{TaskFilter, TaskRecord};
 

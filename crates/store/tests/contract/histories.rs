@@ -136,7 +136,8 @@ async fn history(database: &Database, seed: u64) {
 async fn jobs_add_up(database: &Database) {
     let filter = store::JobFilter { limit: 1_000, ..store::JobFilter::default() };
     for job in database.store.jobs(&filter).await.unwrap() {
-        let mut counted = store::Tally { total: job.tasks.total, ..store::Tally::default() };
+        let mut counted =
+            model::TaskCounts { total: job.tasks.total, ..model::TaskCounts::default() };
         let page = database.store.tasks(job.id, &crate::commits::page()).await.unwrap().unwrap();
         for task in &page {
             use model::TaskStatus as Status;
