@@ -98,8 +98,12 @@ impl Planning {
         self.changed |= inputs.iter().any(observed);
     }
 
-    /// When [`Planning::go_on`] wants to be called next.
+    /// When [`Planning::go_on`] wants to be called next. Never where nothing can be bought or
+    /// retired: in a cluster of static nodes.
     pub(crate) fn due(&self, world: &World) -> Option<Instant> {
+        if world.observed.offers.is_empty() && world.index.instances.is_empty() {
+            return None;
+        }
         let has_work = !(world.durable.nodes.is_empty()
             && world.durable.jobs.is_empty()
             && world.durable.backlog.jobs == 0);
