@@ -70,7 +70,7 @@ async fn exit_codes_survive_the_digester() {
 }
 
 #[tokio::test]
-async fn tasks_of_a_dead_spawner_are_run_again_and_not_blamed() {
+async fn tasks_of_a_dead_spawner_settle_and_are_not_blamed() {
     let Scene { scratch, work, manager } = scene().await;
     let _worker = scratch.worker(&manager, "w1", "4").await;
     let job = manager.rest().submit_group(work.group(8, 1)).await;
