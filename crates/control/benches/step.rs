@@ -6,7 +6,7 @@ use control::{Config, Input, Joiner, Reply, step};
 use criterion::{BatchSize, BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 use model::{
     AttemptId, ClusterId, Durable, FORMAT, Head, JobId, JobSpec, LogPart, NodeId, Outcome,
-    Resources, Stats, TaskResult, Timestamp, Transition, World,
+    Resources, TaskResult, Timestamp, Transition, World,
 };
 
 const NOW: Timestamp = Timestamp::from_ms(1_790_000_000_000);
@@ -76,7 +76,6 @@ fn reports(cluster: &Cluster) -> Vec<Input> {
         transitions: attempts.iter().map(ended).collect(),
         inventory: None,
         notice: None,
-        stats: Stats::default(),
     };
     cluster.nodes.iter().zip(&cluster.running).enumerate().map(sync).collect()
 }

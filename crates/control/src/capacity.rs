@@ -5,8 +5,8 @@ use std::sync::Arc;
 use cloud::{CloudError, Launched};
 use model::{
     Change, Hidden, Intent, IntentEnd, IntentId, IntentState, LaunchRequest, Machine, MachineState,
-    MicroUsd, Node, NodeEvent, NodeId, NodeReason, NodeState, Pool, Refusal, RefusalScope,
-    Resources, Timestamp,
+    MicroUsd, Node, NodeEvent, NodeId, NodeReason, NodeState, Offer, Pool, Refusal, RefusalScope,
+    Timestamp,
 };
 use planner::{Plan, Retirement};
 
@@ -156,7 +156,7 @@ fn heed(step: &mut Step<'_>, intent: &Intent, refusal: &Refusal) {
             }
         }
         RefusalScope::Quota(option) => {
-            let until = later(step.now, HOLD_QUOTA_MS);
+            let until = step.now.later_by(HOLD_QUOTA_MS);
             step.world.observed.held_options.insert(*option, until);
         }
         RefusalScope::Throttle => pause(step, THROTTLE_MS, "throttled"),
@@ -179,17 +179,13 @@ fn hide(step: &mut Step<'_>, pool: &Pool) {
     }
     let refusals = before.map_or(0, |before| before.refusals).saturating_add(1);
     let wait = step.config.hide_pool_ms << (refusals - 1).min(10);
-    let until = later(step.now, wait.min(Config::MAX_HIDE_MS));
+    let until = step.now.later_by(wait.min(Config::MAX_HIDE_MS));
     step.world.observed.hidden_pools.insert(pool.clone(), Hidden { until, refusals });
 }
 
 fn pause(step: &mut Step<'_>, ms: u64, why: &str) {
-    let until = later(step.now, ms);
+    let until = step.now.later_by(ms);
     step.world.observed.launches_paused = Some((until, why.into()));
-}
-
-fn later(now: Timestamp, ms: u64) -> Timestamp {
-    now.plus_ms(i64::try_from(ms).unwrap_or(i64::MAX))
 }
 
 /// Compares all machines of ours with what we know, both ways.
@@ -284,13 +280,7 @@ fn end_orphan(step: &mut Step<'_>, machine: &Machine) {
     let id = step.new_node_id();
     step.note(id, format!("{} has no open intent: ended as an orphan", machine.instance));
     let offer = step.world.observed.offers.iter().find(|offer| offer.pool == machine.pool);
-    let offer = offer.cloned().unwrap_or_else(|| model::Offer {
-        pool: machine.pool.clone(),
-        capacity: Resources::default(),
-        price: MicroUsd(0),
-        on_demand_price: MicroUsd(0),
-        hazard_ppm_hour: 0,
-    });
+    let offer = offer.cloned().unwrap_or_else(|| Offer::unknown(machine.pool.clone()));
     let instance = machine.instance.clone();
     step.emit(Change::Node(Box::new(Node {
         id,

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use cloud::{CloudError, Identity, Launched};
 use model::{
     InstanceId, IntentId, InventoryItem, JobId, JobSpec, Machine, NodeId, NodeNotice, Notice,
-    Offer, Resources, Stats, TaskId, Timestamp, Transition,
+    Offer, Resources, TaskId, Timestamp, Transition,
 };
 use planner::Plan;
 
@@ -60,8 +60,6 @@ pub enum Input {
         inventory: Option<Vec<InventoryItem>>,
         /// A notice that it has seen itself.
         notice: Option<NodeNotice>,
-        /// What it has to spare.
-        stats: Stats,
     },
     /// The last connection of a digester's session closed.
     Closed {

@@ -98,13 +98,10 @@ fn named(
 /// A machine of an open intent was seen for the first time.
 pub(crate) fn seen(step: &mut Step<'_>, intent: &Intent, machine: &Machine) -> NodeId {
     let offer = intent.request.offers.iter().find(|offer| offer.pool == machine.pool);
-    let offer = offer.or_else(|| intent.request.offers.first()).cloned().unwrap_or_else(|| Offer {
-        pool: machine.pool.clone(),
-        capacity: Resources::default(),
-        price: MicroUsd(0),
-        on_demand_price: MicroUsd(0),
-        hazard_ppm_hour: 0,
-    });
+    let offer = offer
+        .or_else(|| intent.request.offers.first())
+        .cloned()
+        .unwrap_or_else(|| Offer::unknown(machine.pool.clone()));
     born(step, intent, machine.instance.clone(), offer, machine.launched)
 }
 

@@ -75,10 +75,7 @@ fn leave(step: &mut Step<'_>, id: NodeId, notice: &Notice) {
     let remaining_ms = deadline.since(step.now);
     step.note(id, format!("{:?} in {remaining_ms} ms", notice.kind));
     for task in tasks_on(step, id) {
-        let held = step.world.index.loads.get(&id).is_some_and(|load| load.held.contains(&task));
-        if !held {
-            step.task_event(task, TaskEvent::Notice { deadline }, None);
-        }
+        step.task_event(task, TaskEvent::Notice { deadline }, None);
     }
     nodes::retract_all(step, id);
     let commands = step.tell(id);

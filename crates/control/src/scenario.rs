@@ -10,8 +10,8 @@ use cloud::{CloudError, Identity, Launched};
 use model::{
     AttemptId, ClusterId, Durable, Head, InstanceId, Intent, InventoryItem, JobId, JobSpec,
     LogPart, Machine, MachineState, MicroUsd, NodeId, NodeNotice, Notice, NoticeKind, Offer,
-    Outcome, Pool, PurchaseOption, Refusal, RefusalScope, Resources, Stats, TaskId, TaskResult,
-    Timestamp, Transition, World,
+    Outcome, Pool, PurchaseOption, Refusal, RefusalScope, Resources, TaskId, TaskResult, Timestamp,
+    Transition, World,
 };
 use rand::{Rng, RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
@@ -224,8 +224,7 @@ impl Scenario {
             .rng
             .random_ratio(1, 40)
             .then_some(NodeNotice { kind: NoticeKind::Interruption, remaining_ms: 4_000 });
-        let stats = Stats::default();
-        Some(Input::Sync { node, session, transitions, inventory, notice, stats })
+        Some(Input::Sync { node, session, transitions, inventory, notice })
     }
 
     /// Starts and ends some of what the node has.

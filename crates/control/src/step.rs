@@ -79,7 +79,7 @@ impl Step<'_> {
             Input::Join { joiner, session, capacity } => {
                 nodes::join(self, joiner, session, capacity)
             }
-            Input::Sync { node, session, transitions, inventory, notice, stats: _ } => {
+            Input::Sync { node, session, transitions, inventory, notice } => {
                 sync::sync(self, node, session, transitions, inventory, notice)
             }
             Input::Closed { node, session } => nodes::closed(self, node, session),

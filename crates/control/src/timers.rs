@@ -33,15 +33,11 @@ pub(crate) fn next(world: &World, config: &Config) -> Option<Timestamp> {
 }
 
 fn kept_until(deadline: Timestamp) -> Timestamp {
-    deadline.plus_ms(i64::try_from(Config::KEEP_NOTICE_MS).unwrap_or(i64::MAX))
+    deadline.later_by(Config::KEEP_NOTICE_MS)
 }
 
 fn expires(opened: Timestamp) -> Timestamp {
-    opened.plus_ms(i64::try_from(model::Intent::RESEND_MS).unwrap_or(i64::MAX))
-}
-
-fn plus(at: Timestamp, ms: u64) -> Timestamp {
-    at.plus_ms(i64::try_from(ms).unwrap_or(i64::MAX))
+    opened.later_by(model::Intent::RESEND_MS)
 }
 
 fn backoffs(step: &mut Step<'_>) {
@@ -61,20 +57,20 @@ fn due_of_node(world: &World, config: &Config, node: &Node) -> Option<Timestamp>
     let is_empty = load.is_none_or(|load| load.tasks.is_empty() && load.held.is_empty());
     match node.state {
         NodeState::Gone | NodeState::Retiring => None,
-        NodeState::Booting => Some(plus(node.since, config.boot_timeout_ms)),
+        NodeState::Booting => Some(node.since.later_by(config.boot_timeout_ms)),
         NodeState::Draining if is_empty && node.instance().is_some() => Some(node.since),
         NodeState::Ready | NodeState::Draining => {
             let leaving = node.deadline.filter(|_| !is_empty);
             let link = match world.observed.links.get(&node.id) {
-                Some(Link::Connected { seen }) => Some(plus(*seen, config.node_lease_ms)),
+                Some(Link::Connected { seen }) => Some(seen.later_by(config.node_lease_ms)),
                 Some(Link::Suspect { since }) => {
-                    let lost = plus(*since, config.lost_after_ms);
+                    let lost = since.later_by(config.lost_after_ms);
                     first_requeue(world, config, node.id, Some(*since))
                         .min(Some(lost))
                         .or(Some(lost))
                 }
                 None => {
-                    let lost = plus(world.observed.leader_since, config.lost_after_ms);
+                    let lost = world.observed.leader_since.later_by(config.lost_after_ms);
                     first_requeue(world, config, node.id, None)
                         .map_or(Some(lost), |at| Some(at.min(lost)))
                 }
@@ -106,10 +102,10 @@ fn requeue_at(
 ) -> Option<Timestamp> {
     let placement = world.task(task)?.placement()?;
     Some(match since {
-        None => plus(world.observed.leader_since, config.reconnect_grace_ms),
+        None => world.observed.leader_since.later_by(config.reconnect_grace_ms),
         Some(since) => {
             let elapsed = since.since(placement.started.unwrap_or(placement.assigned));
-            plus(since, elapsed.min(config.reconnect_grace_ms))
+            since.later_by(elapsed.min(config.reconnect_grace_ms))
         }
     })
 }
@@ -142,7 +138,7 @@ fn node_due(step: &mut Step<'_>, id: NodeId) {
 fn silence(step: &mut Step<'_>, node: &Node) {
     let now = step.now;
     let since = match step.world.observed.links.get(&node.id).copied() {
-        Some(Link::Connected { seen }) if plus(seen, step.config.node_lease_ms) <= now => {
+        Some(Link::Connected { seen }) if seen.later_by(step.config.node_lease_ms) <= now => {
             step.world.observed.links.insert(node.id, Link::Suspect { since: now });
             step.note(node.id, "suspect: its lease has run out");
             Some(now)
@@ -159,7 +155,7 @@ fn silence(step: &mut Step<'_>, node: &Node) {
         }
     }
     let began = since.unwrap_or(step.world.observed.leader_since);
-    if plus(began, step.config.lost_after_ms) <= now {
+    if began.later_by(step.config.lost_after_ms) <= now {
         retire_or_forget(step, node, NodeReason::Lost);
     }
 }

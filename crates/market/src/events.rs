@@ -202,7 +202,7 @@ impl Market {
         match strike {
             Strike::Notice => {
                 self.drilled.notices += 1;
-                self.announce(&id, self.now.plus_ms(self.weather.notice_ms.clamped()))
+                self.announce(&id, self.now.later_by(self.weather.notice_ms))
             }
             Strike::Kill => {
                 self.drilled.kills += 1;

@@ -274,7 +274,7 @@ impl Market {
         let ordinal = self.launches;
         self.launches += 1;
         let id = self.key.instance_id(ordinal);
-        let fate = self.lifetime_ms(ordinal, pool).map(|life| self.now.plus_ms(life.clamped()));
+        let fate = self.lifetime_ms(ordinal, pool).map(|life| self.now.later_by(life));
         let instance = Instance {
             id: id.clone(),
             intent,

@@ -59,6 +59,14 @@ pub struct Offer {
     pub hazard_ppm_hour: u32,
 }
 
+impl Offer {
+    /// Of a pool that nobody offers any more: what it held and cost is not known.
+    pub fn unknown(pool: Pool) -> Self {
+        let (price, on_demand_price) = (MicroUsd(0), MicroUsd(0));
+        Self { pool, capacity: Resources::default(), price, on_demand_price, hazard_ppm_hour: 0 }
+    }
+}
+
 /// What a notice announces.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use crate::{Clamp, NodeId, Restart, Timestamp};
+use crate::{NodeId, Restart, Timestamp};
 
 /// A task that has an entry in its group: placed, retrying or failed. One that was never placed,
 /// has succeeded or was cancelled is a number in an interval set (DESIGN §4.9).
@@ -423,7 +423,7 @@ impl Task {
             if wait == 0 {
                 TaskState::Ready
             } else {
-                TaskState::Backoff { until: now.plus_ms(wait.clamped()) }
+                TaskState::Backoff { until: now.later_by(wait) }
             }
         };
         TaskStep { after: After::Keep(Self { state, counters, ..*self }), ended: Some(end) }

@@ -40,6 +40,11 @@ impl Timestamp {
     pub const fn plus_ms(self, ms: i64) -> Self {
         Self(self.0.saturating_add(ms))
     }
+    /// Later by a length of time; stops at the end of time.
+    #[must_use]
+    pub fn later_by(self, ms: u64) -> Self {
+        self.plus_ms(ms.clamped())
+    }
     /// Milliseconds from `earlier` to here; 0 when `earlier` is later.
     pub fn since(self, earlier: Self) -> u64 {
         self.0.saturating_sub(earlier.0).clamped()

@@ -9,7 +9,7 @@ use control::{BacklogJob, Config, Input, Joiner, Reply, problem, step};
 use model::{
     After, AttemptId, Change, ClusterId, Durable, FORMAT, Head, InstanceId, IntentId,
     InventoryItem, JobId, JobSpec, LogPart, Machine, MachineState, MicroUsd, NodeId, Notice,
-    NoticeKind, Offer, Outcome, Phase, Pool, PurchaseOption, Resources, Stats, TaskId, TaskResult,
+    NoticeKind, Offer, Outcome, Phase, Pool, PurchaseOption, Resources, TaskId, TaskResult,
     TaskState, Timestamp, Transition, World,
 };
 use serde_json::{Value, json};
@@ -272,8 +272,7 @@ impl Cluster {
         transitions: Vec<Transition>,
         inventory: Option<Vec<InventoryItem>>,
     ) {
-        let stats = Stats::default();
-        let sync = Input::Sync { node, session: 1, transitions, inventory, notice: None, stats };
+        let sync = Input::Sync { node, session: 1, transitions, inventory, notice: None };
         let name = self.name(&node.to_string());
         self.take(&format!("{name}: {words}"), vec![sync]);
     }

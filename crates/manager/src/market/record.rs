@@ -99,7 +99,7 @@ impl Record {
         let now = wall().plus_ms(self.clock_offset_ms);
         let behind_ms = self.market.now().since(now);
         self.clock_offset_ms = self.clock_offset_ms.saturating_add(behind_ms.clamped());
-        now.plus_ms(behind_ms.clamped())
+        now.later_by(behind_ms)
     }
 
     /// The file's bytes.

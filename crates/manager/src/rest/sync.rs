@@ -128,7 +128,6 @@ pub(super) async fn sync(
         transitions: std::mem::take(&mut request.transitions),
         inventory,
         notice: request.notice.take(),
-        stats: request.stats,
     };
     match lead.ask_one(input).await {
         Ok(Reply::Done) => Ok(Json(answer(&app, &lead, node, &request, taken, is_first).await)),

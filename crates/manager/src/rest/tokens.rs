@@ -5,7 +5,6 @@ use axum::Json;
 use axum::body::Body;
 use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode};
-use model::Clamp;
 use store::{Token, TokenKind};
 
 use super::Shared;
@@ -39,7 +38,7 @@ pub(super) async fn create(
     let join = kind == TokenKind::WorkerJoin;
     let uses = join.then(|| request.uses.unwrap_or(1));
     let valid_ms = request.valid_ms.or_else(|| join.then_some(JOIN_VALID_MS));
-    let expires = valid_ms.map(|valid_ms| clock::now().plus_ms(valid_ms.clamped()));
+    let expires = valid_ms.map(|valid_ms| clock::now().later_by(valid_ms));
     let (token, kept) = app.tokens.make(kind, request.name, uses, expires).await?;
     tracing::info!(purpose = ?request.purpose, name = %kept.name, "token made");
     Ok((StatusCode::CREATED, Json(TokenMade { token, view: view(&kept) })))
