@@ -2,6 +2,7 @@
 
 pub mod client;
 pub mod document;
+pub mod event;
 pub mod problem;
 pub mod sync;
 pub mod view;

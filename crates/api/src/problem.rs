@@ -2,9 +2,10 @@
 
 use model::Fault;
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 /// `application/problem+json`.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema, thiserror::Error)]
 #[error("{title}{}", detail.as_deref().map(|text| format!(": {text}")).unwrap_or_default())]
 pub struct Problem {
     /// What happened, for programs.
@@ -26,7 +27,9 @@ pub struct Problem {
 }
 
 /// What happened, by what the caller does next.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[derive(
+    Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, ToSchema,
+)]
 #[serde(rename_all = "kebab-case")]
 pub enum ProblemKind {
     /// 400: not understood: mend the syntax.
@@ -43,6 +46,10 @@ pub enum ProblemKind {
     MethodNotAllowed,
     /// 409: it is in a state that does not allow this.
     Conflict,
+    /// 410: it was there; the log or the job has been trimmed since.
+    Gone,
+    /// 412: it is not as `If-Match` says: read it again.
+    PreconditionFailed,
     /// 413: too large.
     TooLarge,
     /// 415: another content type is wanted.
@@ -70,6 +77,8 @@ impl ProblemKind {
             Self::MethodNotAllowed => 405,
             Self::Timeout => 408,
             Self::Conflict => 409,
+            Self::Gone => 410,
+            Self::PreconditionFailed => 412,
             Self::TooLarge => 413,
             Self::UnsupportedMediaType => 415,
             Self::Invalid | Self::KeyReused => 422,
@@ -89,6 +98,8 @@ impl ProblemKind {
             Self::NotFound => "There is no such thing",
             Self::MethodNotAllowed => "This place does not know that method",
             Self::Conflict => "Its state does not allow this",
+            Self::Gone => "It is gone",
+            Self::PreconditionFailed => "It has changed meanwhile",
             Self::TooLarge => "The request is too large",
             Self::UnsupportedMediaType => "Another content type is wanted",
             Self::KeyReused => "The idempotency key was used with another body",

@@ -4,13 +4,14 @@ use std::collections::BTreeMap;
 
 pub use model::TaskCounts;
 use model::{
-    AttemptEnd, AttemptId, Cause, Counters, JobId, JobSpec, JobStatus, LogPart, MicroUsd, NodeId,
-    NodeReason, OutputFile, Pool, Resources, TaskId, TaskStatus, Timestamp,
+    AttemptEnd, AttemptId, Cause, Counters, ItemsKey, JobId, JobSpec, JobStatus, LogPart, MicroUsd,
+    NodeId, NodeReason, OutputFile, Pool, Resources, TaskId, TaskStatus, Timestamp,
 };
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 /// A page of a list.
-#[derive(Debug, Clone, Serialize, Deserialize)]
+#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
 pub struct Page<T> {
     /// The things.
     pub items: Vec<T>,
@@ -20,7 +21,7 @@ pub struct Page<T> {
 }
 
 /// 201 of `POST /v1/jobs`.
-#[derive(Debug, Clone, Serialize, Deserialize)]
+#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
 pub struct Submitted {
     /// The job.
     pub id: JobId,
@@ -29,7 +30,7 @@ pub struct Submitted {
 }
 
 /// A job in a list.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct JobView {
     /// Its id.
     pub id: JobId,
@@ -44,6 +45,9 @@ pub struct JobView {
     /// When it settled.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub settled_at: Option<Timestamp>,
+    /// How often a user changed it; its ETag, for `If-Match` of the next change.
+    #[serde(default)]
+    pub revision: u32,
     /// Its labels.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub labels: BTreeMap<String, String>,
@@ -52,7 +56,7 @@ pub struct JobView {
 }
 
 /// One job.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct JobDetail {
     /// As in the list.
     #[serde(flatten)]
@@ -66,7 +70,7 @@ pub struct JobDetail {
 }
 
 /// A group of a job.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct GroupView {
     /// Its name.
     pub name: String,
@@ -75,7 +79,7 @@ pub struct GroupView {
 }
 
 /// A task.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct TaskView {
     /// Its id.
     pub id: TaskId,
@@ -97,7 +101,7 @@ pub struct TaskView {
 }
 
 /// An attempt that has ended.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct AttemptView {
     /// The fence.
     pub id: AttemptId,
@@ -131,7 +135,7 @@ pub struct AttemptView {
 }
 
 /// An output file of a settled task: `GET /v1/tasks/{task}/outputs/{path}` gives its bytes.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct OutputView {
     /// The task.
     pub task: TaskId,
@@ -142,7 +146,7 @@ pub struct OutputView {
 }
 
 /// A node, or machines that are asked for.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct NodeView {
     /// Its id; of what is not yet born, its intent's.
     pub id: String,
@@ -175,7 +179,7 @@ pub struct NodeView {
 }
 
 /// Why something is as it is, in words (`/explain`).
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Explanation {
     /// What is explained.
     pub subject: String,
@@ -186,7 +190,7 @@ pub struct Explanation {
 }
 
 /// `GET /v1/cost`.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct CostView {
     /// All that was bought, machines that still run included.
     pub total_micro_usd: MicroUsd,
@@ -207,7 +211,7 @@ pub struct CostView {
 }
 
 /// What a settled task's settling attempt has left: `GET /v1/jobs/{id}/results`.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct ResultView {
     /// The task.
     pub task: TaskId,
@@ -225,7 +229,7 @@ pub struct ResultView {
 }
 
 /// What a token is for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum TokenPurpose {
     /// All of REST.
@@ -237,7 +241,7 @@ pub enum TokenPurpose {
 }
 
 /// `POST /v1/tokens`.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct TokenRequest {
     /// `user` or `join`.
@@ -254,7 +258,7 @@ pub struct TokenRequest {
 }
 
 /// 201 of `POST /v1/tokens`.
-#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct TokenMade {
     /// The secret; shown once.
     pub token: String,
@@ -270,7 +274,7 @@ impl std::fmt::Debug for TokenMade {
 }
 
 /// A token, without its secret.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct TokenView {
     /// For `DELETE /v1/tokens/{id}`.
     pub id: String,
@@ -289,4 +293,46 @@ pub struct TokenView {
     pub expires_at: Option<Timestamp>,
     /// When it was made.
     pub created_at: Timestamp,
+}
+
+/// Which tasks of a job run again: `POST /v1/jobs/{id}/retry`.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum RetryWhich {
+    /// Those that failed.
+    #[default]
+    Failed,
+    /// Those that were cancelled.
+    Cancelled,
+    /// All that did not succeed.
+    Unsuccessful,
+}
+
+/// `POST /v1/jobs/{id}/retry`; an empty body is `{}`.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct RetryRequest {
+    /// Which tasks; a job that is not settled has only its failed ones retried.
+    #[serde(default)]
+    pub tasks: RetryWhich,
+}
+
+/// 202 of a retry.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct Retried {
+    /// The job.
+    pub id: JobId,
+    /// How many of its tasks run again.
+    pub tasks: u64,
+}
+
+/// 201 of `POST /v1/items`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct ItemsStored {
+    /// For a group's `items_key`.
+    pub key: ItemsKey,
+    /// How many texts.
+    pub count: u32,
+    /// Their length, without JSON around them.
+    pub size_bytes: u64,
 }

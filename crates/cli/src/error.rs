@@ -133,10 +133,11 @@ impl From<Problem> for Failure {
     fn from(problem: Problem) -> Self {
         let kind = match problem.kind {
             ProblemKind::Malformed | ProblemKind::Invalid | ProblemKind::KeyReused => Kind::Usage,
-            ProblemKind::NotFound => Kind::NotFound,
+            ProblemKind::NotFound | ProblemKind::Gone => Kind::NotFound,
             ProblemKind::Unauthorized
             | ProblemKind::Forbidden
             | ProblemKind::Conflict
+            | ProblemKind::PreconditionFailed
             | ProblemKind::MethodNotAllowed
             | ProblemKind::TooLarge
             | ProblemKind::UnsupportedMediaType => Kind::Refused,

@@ -35,6 +35,7 @@ pub(crate) fn job(number: u64) -> JobView {
         status: JobStatus::Running,
         submitted_at: NOW.plus_ms(-83_500),
         settled_at: None,
+        revision: 0,
         labels: [("team".to_owned(), "render".to_owned())].into(),
         tasks: counts(),
     }

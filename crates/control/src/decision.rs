@@ -1,8 +1,8 @@
 //! What a step hands back.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
-use model::{AttemptId, Change, NodeId, NodeNotice, Timestamp};
+use model::{AttemptId, Change, JobId, NodeId, NodeNotice, Timestamp};
 
 /// The outcome of a step. Nothing of it leaves the process before the changes are durable.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -18,6 +18,10 @@ pub struct Decision {
     pub wake: Option<Timestamp>,
     /// How many jobs of the backlog the next step would like to be handed.
     pub take_in: u32,
+    /// Jobs that others come after and that World does not have: whoever can see their rows answers
+    /// with those that are settled, by [`Input::DependenciesSettled`](crate::Input). The same until
+    /// they are.
+    pub lookup: BTreeSet<JobId>,
     /// Explanations: one for each launch, retirement, and (ask, step).
     pub notes: Vec<Note>,
 }
@@ -31,6 +35,8 @@ pub enum Reply {
     Joined(NodeId),
     /// It may not, and why.
     Refused(String),
+    /// So many tasks run again.
+    Retried(u64),
     /// World has no such thing.
     NotFound,
     /// The session is not the node's: join again.
@@ -52,11 +58,22 @@ pub struct Commands {
     pub notices: Vec<NodeNotice>,
 }
 
+/// What a note is about.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum NoteKind {
+    /// A launch, a retirement, a refusal: kept in the database (DESIGN §3).
+    Kept,
+    /// For the log: it is computed again when somebody asks.
+    Passing,
+}
+
 /// A decision in words.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Note {
     /// What it is about: an id, or an ask.
     pub subject: String,
+    /// Whether it is kept, for somebody who asks later.
+    pub kind: NoteKind,
     /// What was decided and why.
     pub words: String,
 }

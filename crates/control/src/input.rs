@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use cloud::{CloudError, Identity, Launched};
 use model::{
-    InstanceId, IntentId, InventoryItem, JobId, JobSpec, Machine, NodeId, NodeNotice, Notice,
-    Offer, Resources, TaskId, Timestamp, Transition,
+    InstanceId, IntentId, InventoryItem, JobId, JobPatch, JobSpec, JobStatus, Machine, NodeId,
+    NodeNotice, Notice, Offer, Resources, RetriedGroup, TaskId, Timestamp, Transition,
 };
 use planner::Plan;
 
@@ -34,6 +34,26 @@ pub enum Input {
         /// Which.
         task: TaskId,
     },
+    /// A user changes what may be changed of a job. Whoever sends it has read the job, and sends
+    /// one at a time.
+    PatchJob {
+        /// Which.
+        job: JobId,
+        /// What changes.
+        patch: Box<JobPatch>,
+        /// All of the spec after it.
+        spec: Arc<JobSpec>,
+    },
+    /// A user wants tasks that did not succeed to run again.
+    RetryJob {
+        /// Which job.
+        job: JobId,
+        /// Of a settled job: how it comes back, as its tables have it. `None` for one that is in
+        /// World: then its failed tasks are retried.
+        settled: Option<Box<RetriedJob>>,
+    },
+    /// Jobs that others come after are settled: the answer to [`Decision::lookup`](crate::Decision).
+    DependenciesSettled(Vec<(JobId, JobStatus)>),
     /// These inbox rows are the other inputs of this step.
     InboxDone {
         /// Their ids.
@@ -115,6 +135,19 @@ pub enum Joiner {
         /// Unique in the cluster.
         name: Arc<str>,
     },
+}
+
+/// A settled job of which tasks are to run again.
+#[derive(Debug, Clone)]
+pub struct RetriedJob {
+    /// What was asked.
+    pub spec: Arc<JobSpec>,
+    /// When it was submitted.
+    pub submitted: Timestamp,
+    /// Its groups, by ordinal.
+    pub groups: Vec<RetriedGroup>,
+    /// How many tasks are to run again.
+    pub tasks: u64,
 }
 
 /// A job from its table.

@@ -3,11 +3,12 @@
 use std::sync::Arc;
 
 use model::{
-    Cause, Change, GroupId, JobId, JobSpec, OnTaskFailure, TaskEvent, TaskId, TaskState, World,
+    Cause, Change, GroupId, JobId, JobPatch, JobSpec, JobStatus, OnTaskFailure, TaskEvent, TaskId,
+    TaskState, World,
 };
 
 use crate::step::Step;
-use crate::{BacklogJob, Config, Reply};
+use crate::{BacklogJob, Config, Reply, RetriedJob};
 
 /// Takes a job in, or lets it wait in its table when World is full or others wait already.
 pub(crate) fn submit(step: &mut Step<'_>, job: JobId, spec: Arc<JobSpec>) -> Reply {
@@ -17,6 +18,33 @@ pub(crate) fn submit(step: &mut Step<'_>, job: JobId, spec: Arc<JobSpec>) -> Rep
     let durable = &step.world.durable;
     let taken_in = durable.backlog.jobs == 0 && durable.jobs.len() < step.config.max_jobs;
     step.emit(Change::JobSubmitted { job, spec, at: step.now, taken_in });
+    Reply::Done
+}
+
+/// Changes what may be changed of a job.
+pub(crate) fn patch(
+    step: &mut Step<'_>,
+    job: JobId,
+    patch: Box<JobPatch>,
+    spec: Arc<JobSpec>,
+) -> Reply {
+    step.emit(Change::JobPatched { job, patch, spec: Some(spec) });
+    Reply::Done
+}
+
+/// Lets failed tasks run again, or a settled job come back.
+pub(crate) fn retry(step: &mut Step<'_>, job: JobId, settled: Option<Box<RetriedJob>>) -> Reply {
+    let Some(settled) = settled else { return Reply::NotFound };
+    let RetriedJob { spec, submitted, groups, tasks } = *settled;
+    step.emit(Change::JobRetried { job, spec, submitted, groups });
+    Reply::Retried(tasks)
+}
+
+/// Others come after these.
+pub(crate) fn dependencies_settled(
+    _step: &mut Step<'_>,
+    _settled: Vec<(JobId, JobStatus)>,
+) -> Reply {
     Reply::Done
 }
 

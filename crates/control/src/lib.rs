@@ -25,8 +25,8 @@ mod sync;
 mod timers;
 
 pub use config::Config;
-pub use decision::{Commands, Decision, Note, Reply};
+pub use decision::{Commands, Decision, Note, NoteKind, Reply};
 pub use explain::{Explanation, explain_job, explain_node, explain_task};
-pub use input::{BacklogJob, Input, Joiner};
+pub use input::{BacklogJob, Input, Joiner, RetriedJob};
 pub use problem::problem;
 pub use step::step;

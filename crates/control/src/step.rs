@@ -9,7 +9,7 @@ use model::{
 use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::{Rng, SeedableRng};
 
-use crate::{Commands, Config, Decision, Input, Note, Reply};
+use crate::{Commands, Config, Decision, Input, Note, NoteKind, Reply};
 use crate::{capacity, jobs, ledger, nodes, notices, place, sync, timers};
 
 /// Decides over what happened. `now` must not be before `world.durable.head.now`.
@@ -39,7 +39,8 @@ pub fn step(world: &mut World, config: &Config, inputs: Vec<Input>, now: Timesta
         world.durable.head.seq = seq;
         world.durable.head.now = now;
     }
-    Decision { changes, replies, commands, wake, take_in, notes }
+    let lookup = BTreeSet::new();
+    Decision { changes, replies, commands, wake, take_in, lookup, notes }
 }
 
 /// One child stream for each kind of id, so that one more draw of one shifts nothing of the other.
@@ -72,6 +73,9 @@ impl Step<'_> {
             Input::TakeIn { jobs } => jobs::take_in(self, jobs),
             Input::StopJob { job } => jobs::stop(self, job, model::Cause::Stopped),
             Input::StopTask { task } => jobs::stop_task(self, task),
+            Input::PatchJob { job, patch, spec } => jobs::patch(self, job, patch, spec),
+            Input::RetryJob { job, settled } => jobs::retry(self, job, settled),
+            Input::DependenciesSettled(settled) => jobs::dependencies_settled(self, settled),
             Input::InboxDone { rows } => {
                 self.emit(Change::InboxDone { rows });
                 Reply::Done
@@ -110,7 +114,8 @@ impl Step<'_> {
 
     /// A decision in words.
     pub(crate) fn note(&mut self, subject: impl ToString, words: impl Into<String>) {
-        self.notes.push(Note { subject: subject.to_string(), words: words.into() });
+        let (subject, kind) = (subject.to_string(), NoteKind::Passing);
+        self.notes.push(Note { subject, kind, words: words.into() });
     }
 
     /// A node id that no other node has; it grows with time.

@@ -1,15 +1,15 @@
 //! What the leader commits, what it does to [`World`], and which rows it leaves behind.
 
 use std::cmp::Reverse;
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    After, AttemptEnd, AttemptId, Cause, GroupId, InstanceId, Intent, IntentState, IntervalSet,
-    Job, JobId, JobSpec, JobStatus, LedgerRow, Node, NodeState, Notice, NoticeKind, Placement,
-    Task, TaskId, TaskResult, TaskState, Timestamp, World,
+    After, AttemptEnd, AttemptId, Cause, Group, GroupId, InstanceId, Intent, IntentState,
+    IntervalSet, Job, JobId, JobSpec, JobStatus, LedgerRow, Node, NodeState, Notice, NoticeKind,
+    OnTaskFailure, Placement, Task, TaskId, TaskResult, TaskState, Timestamp, World,
 };
 
 /// One fact that a step adds. Applied in memory at once, committed in order.
@@ -35,6 +35,35 @@ pub enum Change {
         spec: Arc<JobSpec>,
         /// When it was submitted.
         submitted: Timestamp,
+    },
+    /// A user changed what may be changed of an unsettled job.
+    JobPatched {
+        /// Its id.
+        job: JobId,
+        /// What changed, as it is now.
+        patch: Box<JobPatch>,
+        /// All of the job's spec after it, for its row: World does not have a job that waits in its
+        /// table. Not in the log.
+        #[serde(skip)]
+        spec: Option<Arc<JobSpec>>,
+    },
+    /// Tasks of a settled job are to run again: it comes back to World.
+    JobRetried {
+        /// Its id.
+        job: JobId,
+        /// What was asked.
+        spec: Arc<JobSpec>,
+        /// When it was submitted.
+        submitted: Timestamp,
+        /// Its groups, by ordinal, with the tasks that are to run again among `tasks` or in no set.
+        groups: Vec<RetriedGroup>,
+    },
+    /// A failed task of an unsettled job is to run again.
+    TaskRetried {
+        /// Which.
+        task: TaskId,
+        /// Its entry from now on.
+        entry: Task,
     },
     /// A job is to end early.
     JobStopping {
@@ -136,6 +165,85 @@ pub struct SettledGroup {
     pub cancelled: IntervalSet,
 }
 
+/// What a user may change of a job after its submission (`PATCH /v1/jobs/{id}`): fields that are
+/// `None` stay as they are.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct JobPatch {
+    /// For people.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub name: Option<Arc<str>>,
+    /// All labels.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub labels: Option<BTreeMap<String, String>>,
+    /// Higher goes first.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub priority: Option<i16>,
+    /// `Some(None)` takes the limit away.
+    #[serde(default, skip_serializing_if = "Option::is_none", with = "maybe")]
+    pub max_running: Option<Option<u32>>,
+    /// What a failed task does to its siblings.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub on_task_failure: Option<OnTaskFailure>,
+    /// All jobs that it comes after.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub after: Option<BTreeSet<JobId>>,
+}
+
+/// `Some(None)` as null, `None` as nothing.
+mod maybe {
+    use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+    #[expect(clippy::ref_option, reason = "serde's signature")]
+    #[expect(clippy::option_option, reason = "a field that is not there is not one that is null")]
+    pub(super) fn serialize<S: Serializer>(
+        value: &Option<Option<u32>>,
+        to: S,
+    ) -> Result<S::Ok, S::Error> {
+        value.flatten().serialize(to)
+    }
+
+    #[expect(clippy::option_option, reason = "a field that is not there is not one that is null")]
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(
+        from: D,
+    ) -> Result<Option<Option<u32>>, D::Error> {
+        Option::deserialize(from).map(Some)
+    }
+}
+
+/// A group of a settled job of which tasks are to run again.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RetriedGroup {
+    /// Settled with success.
+    pub succeeded: IntervalSet,
+    /// Cancelled, and to stay so.
+    pub cancelled: IntervalSet,
+    /// Entries: failed ones that stay so, and [`TaskState::Ready`] ones whose number goes on from
+    /// their last attempt.
+    pub tasks: BTreeMap<u32, Task>,
+}
+
+impl JobSpec {
+    /// With what a patch changes.
+    #[must_use]
+    pub fn patched(&self, patch: &JobPatch) -> Self {
+        let mut spec = self.clone();
+        let JobPatch { name, labels, priority, max_running, on_task_failure, after } = patch;
+        if let Some(name) = name {
+            spec.name = name.clone();
+        }
+        if let Some(labels) = labels {
+            spec.labels.clone_from(labels);
+        }
+        spec.priority = priority.unwrap_or(spec.priority);
+        spec.max_running = max_running.unwrap_or(spec.max_running);
+        spec.on_task_failure = on_task_failure.unwrap_or(spec.on_task_failure);
+        if let Some(after) = after {
+            spec.after.clone_from(after);
+        }
+        spec
+    }
+}
+
 impl Job {
     /// The settled sets of its groups, for [`Change::JobSettled`].
     pub fn settled_groups(&self) -> Vec<SettledGroup> {
@@ -163,6 +271,11 @@ impl World {
                 self.leave_backlog(spec);
                 self.take_in(*job, spec, *submitted);
             }
+            Change::JobPatched { job, patch, .. } => self.patch_job(*job, patch),
+            Change::JobRetried { job, spec, submitted, groups } => {
+                self.retry_job(*job, spec, *submitted, groups);
+            }
+            Change::TaskRetried { task, entry } => self.set_task(*task, After::Keep(*entry)),
             Change::JobStopping { job, cause } => {
                 if let Some(job) = self.durable.jobs.get_mut(job) {
                     job.stopping = Some(*cause);
@@ -215,6 +328,35 @@ impl World {
         for (ordinal, _) in spec.groups.iter().enumerate() {
             self.requeue_group(GroupId { job: id, group: u16::try_from(ordinal).unwrap_or(0) });
         }
+    }
+
+    /// One that waits in its table is not here: its row is all that changes.
+    fn patch_job(&mut self, id: JobId, patch: &JobPatch) {
+        let Some(job) = self.durable.jobs.get_mut(&id) else { return };
+        let before = Reverse(job.spec.priority);
+        job.spec = Arc::new(job.spec.patched(patch));
+        for ordinal in (0..job.groups.len()).filter_map(|ordinal| u16::try_from(ordinal).ok()) {
+            self.index.queue.remove(&(before, id, ordinal));
+            self.requeue_group(GroupId { job: id, group: ordinal });
+        }
+    }
+
+    fn retry_job(
+        &mut self,
+        id: JobId,
+        spec: &Arc<JobSpec>,
+        submitted: Timestamp,
+        groups: &[RetriedGroup],
+    ) {
+        let restored = spec.groups.iter().enumerate().map(|(ordinal, of_spec)| {
+            let group = groups.get(ordinal).cloned().unwrap_or_default();
+            let RetriedGroup { succeeded, cancelled, tasks } = group;
+            Group::restored(of_spec.count, succeeded, cancelled, tasks)
+        });
+        let groups = restored.collect();
+        let job = Job { spec: spec.clone(), submitted, stopping: None, groups };
+        self.durable.jobs.insert(id, job);
+        self.index_job(id);
     }
 
     fn leave_backlog(&mut self, spec: &JobSpec) {
@@ -329,6 +471,7 @@ impl Touched {
             match change {
                 Change::JobSubmitted { job, .. }
                 | Change::JobTakenIn { job, .. }
+                | Change::JobPatched { job, .. }
                 | Change::JobStopping { job, .. }
                 | Change::JobSettled { job, .. } => {
                     touched.jobs.insert(*job);
@@ -342,7 +485,17 @@ impl Touched {
                         touched.groups.insert(attempt.task.group_id());
                     }
                 }
-                Change::Due { task } => {
+                Change::JobRetried { job, groups, .. } => {
+                    touched.jobs.insert(*job);
+                    for (ordinal, group) in groups.iter().enumerate() {
+                        let id = GroupId { job: *job, group: u16::try_from(ordinal).unwrap_or(0) };
+                        touched.groups.insert(id);
+                        let task =
+                            |index: &u32| TaskId { job: *job, group: id.group, index: *index };
+                        touched.tasks.extend(group.tasks.keys().map(task));
+                    }
+                }
+                Change::Due { task } | Change::TaskRetried { task, .. } => {
                     touched.tasks.insert(*task);
                 }
                 Change::RetryCancelled { task } => {

@@ -4,11 +4,14 @@ use std::fmt;
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 use crate::{InstanceId, IntentId, MicroUsd, NodeId, Resources, Timestamp};
 
 /// How a machine is paid for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[derive(
+    Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, ToSchema,
+)]
 #[serde(rename_all = "kebab-case")]
 pub enum PurchaseOption {
     /// Cheaper, and may be taken back.
@@ -28,11 +31,13 @@ impl fmt::Display for PurchaseOption {
 
 /// What is bought: instance type x zone x purchase option. A spot pool is a spot offer's type and
 /// zone.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, ToSchema)]
 pub struct Pool {
     /// Availability zone.
+    #[schema(value_type = String)]
     pub zone: Arc<str>,
     /// Instance type, as the cloud writes it.
+    #[schema(value_type = String)]
     pub instance_type: Arc<str>,
     /// Spot or on-demand.
     pub option: PurchaseOption,
@@ -45,7 +50,7 @@ impl fmt::Display for Pool {
 }
 
 /// A pool with what it holds, costs and risks.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Offer {
     /// What is bought.
     pub pool: Pool,

@@ -1,11 +1,12 @@
 //! Tasks counted by status, as reads and the API give them.
 
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 use crate::TaskStatus;
 
 /// Tasks by status.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct TaskCounts {
     /// All.
     pub total: u64,

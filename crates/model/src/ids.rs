@@ -5,6 +5,8 @@ use std::str::FromStr;
 use std::sync::Arc;
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use utoipa::openapi::RefOr;
+use utoipa::openapi::schema::{ObjectBuilder, Schema, Type};
 
 /// Crockford's base 32: no I, L, O, U, so that an id survives being read aloud.
 const ALPHABET: &[u8; 32] = b"0123456789abcdefghjkmnpqrstvwxyz";
@@ -93,6 +95,23 @@ macro_rules! number_id {
             }
         }
         text_serde!($name);
+        text_schema!($name, concat!("^", $prefix, "[0-9a-hjkmnp-tv-z]{13}$"));
+    };
+}
+
+/// Ids in OpenAPI: text of one form.
+macro_rules! text_schema {
+    ($name:ident, $pattern:expr) => {
+        impl utoipa::PartialSchema for $name {
+            fn schema() -> RefOr<Schema> {
+                ObjectBuilder::new().schema_type(Type::String).pattern(Some($pattern)).into()
+            }
+        }
+        impl utoipa::ToSchema for $name {
+            fn name() -> std::borrow::Cow<'static, str> {
+                stringify!($name).into()
+            }
+        }
     };
 }
 
@@ -132,6 +151,10 @@ number_id!(
 number_id!(
     /// A stored launch; its text is the cloud's client token and the tag of its machines.
     IntentId, "intent_", "an intent id like intent_0c8wqm3k4t001"
+);
+number_id!(
+    /// Items that were uploaded: one text a task.
+    ItemsKey, "items_", "an items key like items_0c8wqm3k4t001"
 );
 number_id!(
     /// One installation; tagged on every machine that it launches.
@@ -246,6 +269,9 @@ macro_rules! debug_as_text {
     )*};
 }
 debug_as_text!(GroupId, TaskId, AttemptId);
+text_schema!(TaskId, r"^job_[0-9a-hjkmnp-tv-z]{13}(\.(0|[1-9][0-9]*)){2}$");
+text_schema!(AttemptId, r"^job_[0-9a-hjkmnp-tv-z]{13}(\.(0|[1-9][0-9]*)){3}$");
+text_schema!(Namespace, "^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$");
 
 /// The cloud's own name for a machine (`i-0abc…`).
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]

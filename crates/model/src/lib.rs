@@ -17,15 +17,15 @@ mod task;
 mod units;
 mod world;
 
-pub use change::{Change, SettledGroup, Touched};
+pub use change::{Change, JobPatch, RetriedGroup, SettledGroup, Touched};
 pub use cloud::{
     Intent, IntentEnd, IntentState, LaunchRequest, LedgerKind, LedgerRow, Machine, MachineState,
     Notice, NoticeKind, Offer, Pool, PurchaseOption, Refusal, RefusalScope,
 };
 pub use counts::TaskCounts;
 pub use ids::{
-    AttemptId, BadId, ClusterId, GroupId, IdMaker, InstanceId, IntentId, JobId, Namespace, NodeId,
-    TaskId,
+    AttemptId, BadId, ClusterId, GroupId, IdMaker, InstanceId, IntentId, ItemsKey, JobId,
+    Namespace, NodeId, TaskId,
 };
 pub use intervals::IntervalSet;
 pub use node::{Node, NodeEvent, NodeOrigin, NodeReason, NodeState};

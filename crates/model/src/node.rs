@@ -4,6 +4,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 use crate::{InstanceId, IntentId, MicroUsd, NodeId, Offer, Resources, Timestamp};
 
@@ -74,7 +75,9 @@ pub enum NodeState {
 }
 
 /// Why a node is in its state.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[derive(
+    Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, ToSchema,
+)]
 #[serde(rename_all = "kebab-case")]
 pub enum NodeReason {
     /// An answer, a listing or a join showed it.

@@ -6,10 +6,12 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
+use utoipa::ToSchema;
 
 use crate::spec_reader::Reader;
 use crate::{
-    Namespace, PurchaseOption, Resources, parse_cpu_millis, parse_duration_ms, parse_mebibytes,
+    ItemsKey, JobId, Namespace, PurchaseOption, Resources, parse_cpu_millis, parse_duration_ms,
+    parse_mebibytes,
 };
 
 /// Limits on what may be asked, each far above use and far below harm.
@@ -39,7 +41,7 @@ pub mod limits {
 }
 
 /// One thing wrong with a document, and where: the pointer is RFC 6901.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, ToSchema)]
 pub struct Fault {
     /// Where, e.g. `/group/0/resources/cpu`.
     pub pointer: String,
@@ -48,9 +50,10 @@ pub struct Fault {
 }
 
 /// A job, as decided over and stored.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct JobSpec {
     /// For people; need not be unique.
+    #[schema(value_type = String)]
     pub name: Arc<str>,
     /// Whom it belongs to.
     pub namespace: Namespace,
@@ -64,12 +67,16 @@ pub struct JobSpec {
     /// At most so many tasks on nodes at once.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub max_running: Option<u32>,
+    /// Jobs that must have succeeded before any of its tasks is placed. Should one end otherwise,
+    /// this job is stopped with [`Cause::Dependency`](crate::Cause::Dependency).
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub after: BTreeSet<JobId>,
     /// Its groups, at least one.
     pub groups: Vec<Arc<GroupSpec>>,
 }
 
 /// What a failed task does to its siblings.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum OnTaskFailure {
     /// Nothing: they run to their ends.
@@ -80,15 +87,25 @@ pub enum OnTaskFailure {
 }
 
 /// Tasks of one kind.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct GroupSpec {
     /// Unique in its job.
+    #[schema(value_type = String)]
     pub name: Arc<str>,
     /// How many tasks.
     pub count: u32,
+    /// Ordinals of the job's groups that must have succeeded before a task of this one is placed.
+    /// Should one be settled otherwise, this group's tasks are cancelled.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub after: BTreeSet<u16>,
     /// One input text a task, in `$EBB_ITEM`; then `count` is their number.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schema(value_type = Vec<String>)]
     pub items: Vec<Arc<str>>,
+    /// The same, uploaded before by `POST /v1/items`: `items` is empty then, and the texts are read
+    /// from the store when a task is handed to its node.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub items_key: Option<ItemsKey>,
     /// Program and arguments.
     pub command: Vec<String>,
     /// Environment, beside the `EBB_` variables.
@@ -115,7 +132,7 @@ pub struct GroupSpec {
 }
 
 /// What happens when a task fails on its own.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Restart {
     /// The failure after these fails the task. Interruptions are not counted.
     pub max_failures: u32,
@@ -133,21 +150,36 @@ impl Default for Restart {
 }
 
 /// Where tasks of a group may run. Empty lists allow all.
-#[derive(Debug, Clone, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[derive(
+    Debug, Clone, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, ToSchema,
+)]
 pub struct Constraints {
     /// How the machine may be paid for. Static nodes cost nothing and suit every job.
     pub purchase: Purchase,
     /// Availability zones.
     #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    #[schema(value_type = BTreeSet<String>)]
     pub zones: BTreeSet<Arc<str>>,
     /// Instance types.
     #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    #[schema(value_type = BTreeSet<String>)]
     pub instance_types: BTreeSet<Arc<str>>,
 }
 
 /// How the machine may be paid for.
 #[derive(
-    Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize,
+    Debug,
+    Clone,
+    Copy,
+    Default,
+    PartialEq,
+    Eq,
+    PartialOrd,
+    Ord,
+    Hash,
+    Serialize,
+    Deserialize,
+    ToSchema,
 )]
 #[serde(rename_all = "kebab-case")]
 pub enum Purchase {
@@ -193,6 +225,8 @@ impl GroupSpec {
             name: self.name.clone(),
             count: self.count,
             items: Vec::new(),
+            items_key: self.items_key,
+            after: self.after.clone(),
             command: self.command.clone(),
             env: self.env.clone(),
             workdir: self.workdir.clone(),
@@ -319,6 +353,7 @@ fn parse_job(mut job: Reader<'_, '_>) -> Option<JobSpec> {
         labels: labels?,
         on_task_failure: on_task_failure?,
         max_running: max_running?,
+        after: BTreeSet::new(),
         groups: groups?,
     })
 }
@@ -392,6 +427,8 @@ fn parse_group(ordinal: usize, mut group: Reader<'_, '_>) -> Option<GroupSpec> {
         name: name?,
         count: count?,
         items: items?,
+        items_key: None,
+        after: BTreeSet::new(),
         command: command?,
         env: env?,
         workdir: workdir?,

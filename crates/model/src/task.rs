@@ -4,6 +4,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 use crate::{NodeId, Restart, Timestamp};
 
@@ -86,7 +87,7 @@ impl Phase {
 
 /// How a task's attempts ended, and so what they cost it. Only `failed` and `timed_out` spend the
 /// retry budget (DESIGN §4.3).
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Counters {
     /// Ended by a notice, after they had started.
     pub interrupted: u16,
@@ -113,7 +114,9 @@ impl Counters {
 }
 
 /// Why a task, and then its job, is settled without success.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[derive(
+    Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, ToSchema,
+)]
 #[serde(rename_all = "kebab-case")]
 pub enum Cause {
     /// Its own failures spent the budget.
@@ -128,6 +131,8 @@ pub enum Cause {
     Stopped,
     /// A task of its job failed and `on_task_failure` is `stop`.
     SiblingFailed,
+    /// A job or group that it comes after did not succeed.
+    Dependency,
 }
 
 /// How a process ended, as its node reports it.
@@ -161,7 +166,9 @@ pub enum Outcome {
 }
 
 /// How an attempt ended, as history keeps it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[derive(
+    Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, ToSchema,
+)]
 #[serde(rename_all = "kebab-case")]
 pub enum AttemptEnd {
     /// With exit code 0; this settles the task.
@@ -223,6 +230,8 @@ pub enum TaskEvent {
     Stop,
     /// Its wait is over.
     Due,
+    /// The user wants a failed task tried again: its budget is whole again.
+    Retry,
 }
 
 /// What becomes of a task after an event.
@@ -276,6 +285,11 @@ impl Task {
             (TaskState::Ready | TaskState::Backoff { .. }, TaskEvent::Stop) => {
                 Some(TaskStep { after: After::Cancelled, ended: None })
             }
+            (TaskState::Failed(_), TaskEvent::Retry) => {
+                let counters =
+                    Counters { failed: 0, timed_out: 0, unexplained: 0, ..self.counters };
+                Some(keep(Self { state: TaskState::Ready, counters, ..*self }))
+            }
             (TaskState::Placed(at), event) => self.on_placed(at, event, restart, now),
             (TaskState::Failed(_), _) | (TaskState::Ready, _) | (TaskState::Backoff { .. }, _) => {
                 None
@@ -292,7 +306,7 @@ impl Task {
     ) -> Option<TaskStep> {
         let phase = |phase| Some(keep(self.with(TaskState::Placed(Placement { phase, ..at }))));
         match event {
-            TaskEvent::Place { .. } | TaskEvent::Due => None,
+            TaskEvent::Place { .. } | TaskEvent::Due | TaskEvent::Retry => None,
             TaskEvent::Started if at.started.is_some() => None,
             TaskEvent::Started => {
                 let phase = match at.phase {
@@ -444,7 +458,9 @@ fn placed(node: NodeId, held: bool, now: Timestamp) -> TaskState {
 }
 
 /// A task's status as the API says it (DESIGN §6).
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[derive(
+    Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, ToSchema,
+)]
 #[serde(rename_all = "kebab-case")]
 pub enum TaskStatus {
     /// To be placed.
@@ -524,12 +540,13 @@ pub struct TaskResult {
 }
 
 /// One stream of an attempt. Small text travels in the report; the rest is in the object store.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct LogPart {
     /// Its length.
     pub size_bytes: u64,
     /// The whole of it, if it is UTF-8 of at most [`LogPart::INLINE_BYTES`].
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>)]
     pub text: Option<Arc<str>>,
 }
 
@@ -539,9 +556,10 @@ impl LogPart {
 }
 
 /// A file that outlives its node.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct OutputFile {
     /// Relative to the attempt's own folder: `out/a` for `$EBB_OUTPUT_DIR/a`.
+    #[schema(value_type = String)]
     pub path: Arc<str>,
     /// Its length.
     pub size_bytes: u64,

@@ -6,6 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 use crate::{
     Ask, Cause, ClusterId, Constraints, GroupId, GroupSpec, InstanceId, Intent, IntentId,
@@ -280,7 +281,9 @@ impl Job {
 }
 
 /// A job's status as the API says it (DESIGN §6).
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[derive(
+    Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, ToSchema,
+)]
 #[serde(rename_all = "kebab-case")]
 pub enum JobStatus {
     /// Accepted; waits for intake.
@@ -358,7 +361,7 @@ impl World {
     }
 
     /// Enters all of a job's tasks into the indexes.
-    fn index_job(&mut self, id: JobId) {
+    pub(crate) fn index_job(&mut self, id: JobId) {
         let Some(job) = self.durable.jobs.get(&id) else { return };
         for (ordinal, group) in job.groups.iter().enumerate() {
             let ordinal = u16::try_from(ordinal).unwrap_or(u16::MAX);

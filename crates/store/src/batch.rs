@@ -158,7 +158,10 @@ impl<'c> Collector<'c> {
             Change::JobStopping { job, cause } => {
                 self.stopping.insert(*job, cause.word());
             }
-            Change::JobSettled { .. } => {}
+            Change::JobSettled { .. }
+            | Change::JobPatched { .. }
+            | Change::JobRetried { .. }
+            | Change::TaskRetried { .. } => {}
             Change::Placed { attempt, task } | Change::Bound { attempt, task } => {
                 self.ends_as(attempt.task, Some(*task));
             }

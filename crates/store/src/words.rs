@@ -32,7 +32,7 @@ macro_rules! words {
 words! {
     Cause {
         Failed = "failed", TimedOut = "timed-out", NoRetry = "no-retry", Poison = "poison",
-        Stopped = "stopped", SiblingFailed = "sibling-failed",
+        Stopped = "stopped", SiblingFailed = "sibling-failed", Dependency = "dependency",
     }
     AttemptEnd {
         Succeeded = "succeeded", Failed = "failed", TimedOut = "timed-out",

@@ -84,6 +84,11 @@ fn of_rest(change: &Change) {
         Change::JobTakenIn { job, spec, .. } => {
             tracing::debug!(%job, name = %spec.name, tasks = spec.tasks(), "taken in");
         }
+        Change::JobPatched { job, .. } => tracing::info!(%job, "patched"),
+        Change::JobRetried { job, .. } => tracing::info!(%job, "retried"),
+        Change::TaskRetried { task, .. } => {
+            tracing::debug!(job = %task.job, %task, "retried");
+        }
         Change::JobStopping { job, cause } => tracing::info!(%job, ?cause, "stopping"),
         Change::JobSettled { job, status, .. } => tracing::info!(%job, %status, "settled"),
         Change::Due { task } => tracing::debug!(job = %task.job, %task, "due"),

@@ -77,7 +77,7 @@ impl Releaser {
         askers: Askers,
         now: Timestamp,
     ) {
-        let Decision { changes, replies, commands, take_in, notes, wake: _ } = decision;
+        let Decision { changes, replies, commands, take_in, notes, wake: _, lookup: _ } = decision;
         journal::write(self.lead.term, world.durable.head.seq, &changes, &notes);
         self.metrics.queue.store(askers.len() as u64, Ordering::Relaxed);
         for change in &changes {

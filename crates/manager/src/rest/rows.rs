@@ -15,6 +15,7 @@ pub(super) fn job(record: JobRecord) -> JobView {
         status: record.status,
         submitted_at: record.submitted,
         settled_at: record.settled,
+        revision: 0,
         labels: record.labels,
         tasks: record.tasks,
     }
@@ -41,6 +42,7 @@ fn without_items(spec: &JobSpec) -> JobSpec {
         labels: spec.labels.clone(),
         on_task_failure: spec.on_task_failure,
         max_running: spec.max_running,
+        after: spec.after.clone(),
         groups: groups.collect(),
     }
 }
