@@ -4,6 +4,7 @@
 
 mod packages;
 mod postgres;
+mod python;
 mod steps;
 mod suites;
 mod tidy;

@@ -3,8 +3,8 @@
 
 use std::process::Command;
 
-use crate::postgres;
 use crate::steps::{Failure, run, say};
+use crate::{postgres, python};
 
 /// A package, and how to see that it is there already, however it was installed.
 struct Package {
@@ -12,8 +12,10 @@ struct Package {
     present: fn() -> bool,
 }
 
-const NEEDED: [Package; 1] =
-    [Package { name: "postgresql", present: || postgres::programs().is_some() }];
+const NEEDED: [Package; 2] = [
+    Package { name: "postgresql", present: || postgres::programs().is_some() },
+    Package { name: "python3-venv", present: python::is_there },
+];
 
 /// Mirrors fail for seconds at a time.
 const TRIES: u32 = 3;

@@ -3,15 +3,16 @@
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use crate::packages;
 use crate::postgres::{Durability, Postgres};
 use crate::steps::{Failure, Steps, cargo, read, run};
-use crate::tidy;
+use crate::{packages, python, tidy};
 
 /// Where tests find their Postgres. Tests that need it have `postgres` in their name.
 const POSTGRES_URL: &str = "EBB_TEST_POSTGRES_URL";
 /// Where whole-system tests find the binary; without it they build it themselves.
 const BINARY: &str = "EBB_TEST_BINARY";
+/// Where the conformance test finds schemathesis.
+const PYTHON_PROGRAMS: &str = "EBB_TEST_PYTHON_PROGRAMS";
 
 /// `cargo xtask test`
 pub(crate) fn test(root: &Path) -> Result<(), Failure> {
@@ -24,6 +25,7 @@ pub(crate) fn test(root: &Path) -> Result<(), Failure> {
     // Last, so that the runner's own summary closes what is printed.
     steps.run("tests", || {
         let postgres = Postgres::start(Durability::None)?;
+        let programs = python::environment(root)?;
         let binary = build_binary(root, &[])?;
         let mut tests = if has_nextest(root) {
             cargo(root, &["nextest", "run", "--workspace", "--profile", "ci"])
@@ -31,6 +33,7 @@ pub(crate) fn test(root: &Path) -> Result<(), Failure> {
             cargo(root, &["test", "--workspace", "--lib", "--bins", "--tests"])
         };
         tests.env(POSTGRES_URL, postgres.url()).env(BINARY, binary);
+        tests.env(PYTHON_PROGRAMS, programs);
         run(&mut tests, "the failures above name their tests")
     });
     steps.finish()

@@ -2,6 +2,8 @@
 //! tests that need Postgres have `postgres` in their names.
 
 mod commands;
+mod conformance;
+mod crowd;
 mod demo;
 mod leadership;
 mod million;

@@ -6,11 +6,13 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
+use api::client::Client;
 use api::view::TaskView;
 use nix::sys::stat::Mode;
 use serde_json::{Value, json};
 use system_tests::{Database, Rest, Scratch, Server, processes, until};
 use tokio::io::{AsyncBufReadExt as _, BufReader};
+use tokio::net::TcpStream;
 use tokio::net::unix::pipe;
 
 use crate::machine::{micros, per_second};
@@ -18,6 +20,8 @@ use crate::report::{Figures, Machine, Spread};
 use crate::{Options, progress};
 
 const CLIENTS: u32 = 16;
+/// Connections that only stand there, beside those that submit.
+const IDLE: usize = 1_000;
 const BULK: usize = 10_000;
 const MILLION: u32 = 1_000_000;
 /// Of the kernel's accounting, in microseconds.
@@ -93,22 +97,10 @@ async fn submits(database: Database, count: u32, figures: &mut Figures) {
     let client = manager.client();
     let one = json!({ "group": [{ "command": ["true"] }] });
 
-    let next = Arc::new(AtomicU32::new(0));
-    let start = Instant::now();
-    let clients: Vec<_> = (0..CLIENTS)
-        .map(|_| {
-            let (next, client, one) = (Arc::clone(&next), client.clone(), one.clone());
-            tokio::spawn(async move {
-                while next.fetch_add(1, Ordering::Relaxed) < count {
-                    client.submit(&one, None).await.expect("accepted");
-                }
-            })
-        })
-        .collect();
-    for client in clients {
-        client.await.expect("every submit is accepted");
-    }
-    figures.single_submits_per_s = per_second(count.into(), start.elapsed());
+    figures.single_submits_per_s = single_submits(&client, &one, count).await;
+    let idle = idle_connections(&scratch).await;
+    figures.crowded_submits_per_s = single_submits(&client, &one, count).await;
+    drop(idle);
 
     let many = vec![one; BULK];
     let start = Instant::now();
@@ -124,6 +116,35 @@ async fn submits(database: Database, count: u32, figures: &mut Figures) {
         samples.push(micros(start.elapsed()));
     }
     figures.array_of_a_million_us = Spread::of(samples).median_us;
+}
+
+/// One job a request, by clients that wait for each answer; a second.
+async fn single_submits(client: &Client, one: &Value, count: u32) -> u64 {
+    let next = Arc::new(AtomicU32::new(0));
+    let start = Instant::now();
+    let clients: Vec<_> = (0..CLIENTS)
+        .map(|_| {
+            let (next, client, one) = (Arc::clone(&next), client.clone(), one.clone());
+            tokio::spawn(async move {
+                while next.fetch_add(1, Ordering::Relaxed) < count {
+                    client.submit(&one, None).await.expect("accepted");
+                }
+            })
+        })
+        .collect();
+    for client in clients {
+        client.await.expect("every submit is accepted");
+    }
+    per_second(count.into(), start.elapsed())
+}
+
+/// Connections that never say anything.
+async fn idle_connections(scratch: &Scratch) -> Vec<TcpStream> {
+    let mut idle = Vec::with_capacity(IDLE);
+    for _ in 0..IDLE {
+        idle.push(TcpStream::connect(scratch.listen()).await.expect("accepted"));
+    }
+    idle
 }
 
 /// Tells when a task has started: tasks write a line into a named pipe.

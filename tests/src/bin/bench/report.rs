@@ -50,6 +50,8 @@ pub(crate) struct Figures {
     pub(crate) share_percent: u64,
     pub(crate) cpu_us_per_task: u64,
     pub(crate) single_submits_per_s: u64,
+    /// The same beside 1,000 idle connections.
+    pub(crate) crowded_submits_per_s: u64,
     pub(crate) bulk_submits_per_s: u64,
     pub(crate) array_of_a_million_us: u64,
     pub(crate) submit_to_start: Spread,
@@ -112,6 +114,10 @@ impl Figures {
                 ),
             ),
             row("durable submits, 16 clients", format!("{}/s", self.single_submits_per_s)),
+            row(
+                "the same among 1,000 idle connections",
+                format!("{}/s", self.crowded_submits_per_s),
+            ),
             row("durable submits, bulk", format!("{}/s", self.bulk_submits_per_s)),
             row("array of a million", format!("{} ms", Millis(self.array_of_a_million_us))),
             row("submit to start, idle, median / p99", self.submit_to_start.shown()),
