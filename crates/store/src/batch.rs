@@ -4,18 +4,21 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use model::{
-    After, Ask, AttemptEnd, AttemptId, Change, Clamp, GroupId, Intent, IntentState, IntervalSet,
-    JobId, JobSpec, LedgerRow, LogPart, Node, NodeId, Outcome, Phase, Placement, Task, TaskId,
-    TaskResult, TaskState, Timestamp, Touched, World,
+    After, Change, GroupId, JobId, JobSpec, Node, NodeId, Task, TaskId, TaskState, Timestamp,
+    Touched, World,
 };
 
 use crate::StoreError;
 use crate::document::pack;
 use crate::inbox::IdempotencyKey;
-use crate::intervals;
+use crate::made::{
+    after_rows, attempt_row, clean, demand, group_row, intent_row, items_rows, job_row, label_rows,
+    node_row, notice_key, patch_row, spend_row, task_row,
+};
 use crate::rows::{
-    AnswerRow, AttemptRow, GroupRow, InboxKey, IntentRow, JobRow, JobStateRow, LabelRow, NodeRow,
-    NoticeKey, NoticeRow, SpendRow, SumRow, TaskKey, TaskRow,
+    AfterRow, AnswerRow, AttemptRow, ExplanationRow, GroupRow, InboxKey, IntentRow, ItemsUseRow,
+    JobKey, JobRow, JobStateRow, LabelRow, NodeRow, NoticeKey, NoticeRow, PatchRow, SpendRow,
+    SumRow, TaskKey, TaskRow, UnsettledRow,
 };
 use crate::words::Word;
 
@@ -39,16 +42,34 @@ pub(crate) struct Rows {
     pub(crate) tasks: Vec<TaskRow>,
     pub(crate) ended_tasks: Vec<TaskKey>,
     pub(crate) attempts: Vec<AttemptRow>,
+    pub(crate) unsettled: Vec<UnsettledRow>,
     pub(crate) spends: Vec<SpendRow>,
+    pub(crate) patches: Vec<PatchRow>,
+    /// Of `patches`.
+    pub(crate) patched: Vec<JobKey>,
+    /// All of what changes of jobs that come back.
+    pub(crate) retried: Vec<JobStateRow>,
     pub(crate) job_states: Vec<JobStateRow>,
     pub(crate) labels: Vec<LabelRow>,
+    pub(crate) after: Vec<AfterRow>,
+    pub(crate) items: Vec<ItemsUseRow>,
     pub(crate) sums: Vec<SumRow>,
     pub(crate) nodes: Vec<NodeRow>,
     pub(crate) intents: Vec<IntentRow>,
     pub(crate) notices: Vec<NoticeRow>,
     pub(crate) notices_done: Vec<NoticeKey>,
     pub(crate) answers: Vec<AnswerRow>,
+    pub(crate) explanations: Vec<ExplanationRow>,
     pub(crate) inbox_done: Vec<InboxKey>,
+}
+
+/// What the leader did and why, for somebody who asks later.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Explanation {
+    /// What it is about: an id, as text.
+    pub subject: String,
+    /// What was done, and why.
+    pub words: String,
 }
 
 impl Batch {
@@ -69,6 +90,23 @@ impl Batch {
     #[must_use]
     pub fn with_answers(mut self, keys: &[IdempotencyKey], at: Timestamp) -> Self {
         self.rows.answers.extend(keys.iter().map(|key| key.row(at)));
+        self
+    }
+
+    /// Keeps explanations of what is decided in this commit, in their order.
+    #[must_use]
+    pub fn with_explanations(mut self, explanations: &[Explanation]) -> Self {
+        let (at_ms, seq) = (self.now.as_ms(), self.seq.cast_signed());
+        let first = self.rows.explanations.len();
+        let numbered = (first..).map(|place| i64::try_from(place).unwrap_or(i64::MAX));
+        let row = |(ordinal, explanation): (i64, &Explanation)| ExplanationRow {
+            at_ms,
+            seq,
+            ordinal,
+            subject: clean(&explanation.subject),
+            words: clean(&explanation.words),
+        };
+        self.rows.explanations.extend(numbered.zip(explanations).map(row));
         self
     }
 
@@ -99,7 +137,11 @@ struct Collector<'c> {
     touched: Touched,
     settled: BTreeMap<JobId, Settled<'c>>,
     submitted: Vec<(JobId, &'c Arc<JobSpec>, Timestamp)>,
-    taken_in: BTreeSet<JobId>,
+    /// Jobs whose state or its reason changes.
+    moved: BTreeSet<JobId>,
+    /// How often a user changed them, and their specs after it.
+    patched: BTreeMap<JobId, (i64, Option<&'c Arc<JobSpec>>)>,
+    retried: BTreeSet<JobId>,
     stopping: BTreeMap<JobId, &'static str>,
     /// How the tasks of settled jobs ended up: World does not know any more.
     last: BTreeMap<TaskId, Option<Task>>,
@@ -113,8 +155,14 @@ impl<'c> Collector<'c> {
     fn of(world: &'c World, changes: &'c [Change]) -> Self {
         let mut settled = BTreeMap::new();
         for change in changes {
-            if let Change::JobSettled { job, status, at, groups } = change {
-                settled.insert(*job, Settled { status: status.word(), at: *at, groups });
+            match change {
+                Change::JobSettled { job, status, at, groups } => {
+                    settled.insert(*job, Settled { status: status.word(), at: *at, groups });
+                }
+                Change::JobRetried { job, .. } => {
+                    settled.remove(job);
+                }
+                _ => {}
             }
         }
         Self {
@@ -122,7 +170,9 @@ impl<'c> Collector<'c> {
             touched: Touched::by(changes),
             settled,
             submitted: Vec::new(),
-            taken_in: BTreeSet::new(),
+            moved: BTreeSet::new(),
+            patched: BTreeMap::new(),
+            retried: BTreeSet::new(),
             stopping: BTreeMap::new(),
             last: BTreeMap::new(),
             spent: BTreeMap::new(),
@@ -136,6 +186,7 @@ impl<'c> Collector<'c> {
             self.add(change)?;
         }
         self.jobs()?;
+        self.patches()?;
         self.groups();
         self.tasks();
         self.nodes()?;
@@ -146,22 +197,30 @@ impl<'c> Collector<'c> {
 
     fn add(&mut self, change: &'c Change) -> Result<(), StoreError> {
         match change {
-            Change::JobSubmitted { job, spec, at, taken_in } => {
-                self.submitted.push((*job, spec, *at));
-                if *taken_in {
-                    self.taken_in.insert(*job);
+            Change::JobSubmitted { job, spec, at, .. } => self.submitted.push((*job, spec, *at)),
+            Change::JobTakenIn { job, .. } | Change::JobSettled { job, .. } => {
+                self.moved.insert(*job);
+            }
+            Change::JobPatched { job, spec, .. } => {
+                let (times, last) = self.patched.entry(*job).or_default();
+                *times += 1;
+                *last = spec.as_ref();
+            }
+            Change::JobRetried { job, groups, .. } => {
+                self.retried.insert(*job);
+                self.stopping.remove(job);
+                for (ordinal, group) in groups.iter().enumerate() {
+                    let ordinal = u16::try_from(ordinal).unwrap_or(u16::MAX);
+                    for (index, task) in &group.tasks {
+                        self.comes_back(TaskId { job: *job, group: ordinal, index: *index }, task);
+                    }
                 }
             }
-            Change::JobTakenIn { job, .. } => {
-                self.taken_in.insert(*job);
-            }
+            Change::TaskRetried { task, entry } => self.comes_back(*task, entry),
             Change::JobStopping { job, cause } => {
+                self.moved.insert(*job);
                 self.stopping.insert(*job, cause.word());
             }
-            Change::JobSettled { .. }
-            | Change::JobPatched { .. }
-            | Change::JobRetried { .. }
-            | Change::TaskRetried { .. } => {}
             Change::Placed { attempt, task } | Change::Bound { attempt, task } => {
                 self.ends_as(attempt.task, Some(*task));
             }
@@ -219,6 +278,19 @@ impl<'c> Collector<'c> {
         }
     }
 
+    /// None of its attempts so far settles it any more, if it is to run again.
+    fn comes_back(&mut self, id: TaskId, entry: &Task) {
+        self.ends_as(id, Some(*entry));
+        if !matches!(entry.state, TaskState::Failed(_)) {
+            self.rows.unsettled.push(UnsettledRow {
+                job: id.job.to_sql(),
+                grp: i64::from(id.group),
+                idx: i64::from(id.index),
+                attempt: i64::from(entry.attempt),
+            });
+        }
+    }
+
     /// Jobs that came in these changes get a whole row, others what changes of theirs.
     fn jobs(&mut self) -> Result<(), StoreError> {
         let mut new = BTreeSet::new();
@@ -226,14 +298,32 @@ impl<'c> Collector<'c> {
             let state = self.job_state(id);
             let demand = (state.state == "backlog").then(|| demand(spec)).transpose()?;
             let row = job_row(id, spec, at, demand, &state)?;
-            self.rows.labels.extend(label_rows(id, spec));
+            if !self.patched.contains_key(&id) {
+                self.rows.labels.extend(label_rows(id, spec));
+                self.rows.after.extend(after_rows(id, spec));
+            }
+            self.rows.items.extend(items_rows(id, spec));
             self.rows.jobs.push(row);
             new.insert(id);
         }
-        for id in &self.touched.jobs {
-            if !new.contains(id) {
-                self.rows.job_states.push(self.job_state(*id));
-            }
+        for id in self.moved.iter().filter(|id| !new.contains(id) && !self.retried.contains(id)) {
+            self.rows.job_states.push(self.job_state(*id));
+        }
+        self.rows.retried = self.retried.iter().map(|id| self.job_state(*id)).collect();
+        Ok(())
+    }
+
+    /// World's spec is what a load must give; a job that is not in World has the change's.
+    fn patches(&mut self) -> Result<(), StoreError> {
+        for (id, (times, last)) in &self.patched {
+            let in_world = self.world.durable.jobs.get(id).map(|job| &job.spec);
+            let spec = in_world.or(*last).ok_or_else(|| {
+                StoreError::Corrupt(format!("the patch of {id} came without its spec"))
+            })?;
+            self.rows.patches.push(patch_row(*id, spec, *times)?);
+            self.rows.patched.push(JobKey { id: id.to_sql() });
+            self.rows.labels.extend(label_rows(*id, spec));
+            self.rows.after.extend(after_rows(*id, spec));
         }
         Ok(())
     }
@@ -294,220 +384,5 @@ impl<'c> Collector<'c> {
             }
         }
         Ok(())
-    }
-}
-
-/// Postgres keeps no NUL in text.
-fn clean(text: &str) -> String {
-    if text.contains('\0') { text.replace('\0', "\u{fffd}") } else { text.to_owned() }
-}
-
-pub(crate) fn json<T: serde::Serialize + ?Sized>(value: &T) -> Result<String, StoreError> {
-    serde_json::to_string(value).map_err(StoreError::corrupt)
-}
-
-/// What a job asks for, by ask: equal jobs have equal text, so that a backlog is summed by text.
-fn demand(spec: &JobSpec) -> Result<String, StoreError> {
-    let mut demand: BTreeMap<Ask, u64> = BTreeMap::new();
-    for group in &spec.groups {
-        *demand.entry(group.ask()).or_default() += u64::from(group.count);
-    }
-    json(&demand.into_iter().collect::<Vec<_>>())
-}
-
-fn job_row(
-    id: JobId,
-    spec: &Arc<JobSpec>,
-    at: Timestamp,
-    demand: Option<String>,
-    state: &JobStateRow,
-) -> Result<JobRow, StoreError> {
-    let shape: Vec<(&str, u32)> =
-        spec.groups.iter().map(|group| (&*group.name, group.count)).collect();
-    Ok(JobRow {
-        id: id.to_sql(),
-        namespace: spec.namespace.to_string(),
-        name: clean(&spec.name),
-        priority: i64::from(spec.priority),
-        labels: json(&spec.labels)?,
-        spec: pack(spec)?,
-        shape: json(&shape)?,
-        demand,
-        tasks: spec.tasks().clamped(),
-        state: state.state,
-        status: state.status,
-        submitted_ms: at.as_ms(),
-        settled_ms: state.settled_ms,
-        stopping: state.stopping,
-    })
-}
-
-/// A job that a replica accepts for the leader.
-pub(crate) fn inbox_job_row(
-    id: JobId,
-    spec: &Arc<JobSpec>,
-    at: Timestamp,
-) -> Result<JobRow, StoreError> {
-    let state = JobStateRow {
-        id: id.to_sql(),
-        state: "inbox",
-        status: None,
-        settled_ms: None,
-        stopping: None,
-    };
-    job_row(id, spec, at, None, &state)
-}
-
-pub(crate) fn label_rows(id: JobId, spec: &JobSpec) -> impl Iterator<Item = LabelRow> + '_ {
-    spec.labels.iter().map(move |(name, value)| LabelRow {
-        name: clean(name),
-        value: clean(value),
-        job: id.to_sql(),
-    })
-}
-
-fn group_row(id: GroupId, succeeded: &IntervalSet, cancelled: &IntervalSet) -> GroupRow {
-    GroupRow {
-        job: id.job.to_sql(),
-        grp: i64::from(id.group),
-        succeeded: intervals::to_text(succeeded),
-        cancelled: intervals::to_text(cancelled),
-        succeeded_tasks: i64::from(succeeded.len()),
-        cancelled_tasks: i64::from(cancelled.len()),
-    }
-}
-
-fn task_row(id: TaskId, task: &Task) -> TaskRow {
-    let placement = task.placement();
-    let (state, until, cause) = match task.state {
-        TaskState::Ready => ("ready", None, None),
-        TaskState::Backoff { until } => ("backoff", Some(until), None),
-        TaskState::Placed(_) => ("placed", None, None),
-        TaskState::Failed(cause) => ("failed", None, Some(cause)),
-    };
-    let (phase, deadline) = match placement.map(|at| at.phase) {
-        None => (None, None),
-        Some(Phase::Held) => (Some("held"), None),
-        Some(Phase::Admitted) => (Some("admitted"), None),
-        Some(Phase::Leaving { deadline }) => (Some("leaving"), Some(deadline)),
-        Some(Phase::Stopping) => (Some("stopping"), None),
-        Some(Phase::StoppingHeld) => (Some("stopping-held"), None),
-    };
-    TaskRow {
-        job: id.job.to_sql(),
-        grp: i64::from(id.group),
-        idx: i64::from(id.index),
-        attempt: i64::from(task.attempt),
-        state,
-        until_ms: until.map(Timestamp::as_ms),
-        node: placement.map(|at| at.node.to_sql()),
-        assigned_ms: placement.map(|at| at.assigned.as_ms()),
-        started_ms: placement.and_then(|at| at.started).map(Timestamp::as_ms),
-        phase,
-        deadline_ms: deadline.map(Timestamp::as_ms),
-        cause: cause.map(Word::word),
-        interrupted: i64::from(task.counters.interrupted),
-        node_lost: i64::from(task.counters.node_lost),
-        failed: i64::from(task.counters.failed),
-        timed_out: i64::from(task.counters.timed_out),
-        unexplained: i64::from(task.counters.unexplained),
-    }
-}
-
-fn attempt_row(
-    id: AttemptId,
-    placement: &Placement,
-    end: AttemptEnd,
-    at: Timestamp,
-    after: &After,
-    result: Option<&TaskResult>,
-) -> Result<AttemptRow, StoreError> {
-    let settles = match after {
-        After::Keep(task) => matches!(task.state, TaskState::Failed(_)),
-        After::Succeeded | After::Cancelled => true,
-    };
-    let (exit_code, signal) = match result.map(|result| result.outcome) {
-        Some(Outcome::Exited { code }) => (Some(code), None),
-        Some(Outcome::Signalled { signal }) => (None, Some(signal)),
-        _ => (None, None),
-    };
-    let outputs = match result {
-        Some(result) if !result.outputs.is_empty() => Some(json(&result.outputs)?),
-        _ => None,
-    };
-    let size = |part: fn(&TaskResult) -> &LogPart| {
-        result.map_or(0, |result| part(result).size_bytes.clamped())
-    };
-    let text = |part: fn(&TaskResult) -> &LogPart| {
-        result.and_then(|result| part(result).text.as_ref()).map(|text| text.as_bytes().to_vec())
-    };
-    Ok(AttemptRow {
-        job: id.task.job.to_sql(),
-        grp: i64::from(id.task.group),
-        idx: i64::from(id.task.index),
-        attempt: i64::from(id.attempt),
-        node: placement.node.to_sql(),
-        assigned_ms: placement.assigned.as_ms(),
-        started_ms: placement.started.map(Timestamp::as_ms),
-        ended_ms: at.as_ms(),
-        run_ms: result.map_or(0, |result| result.run_ms.clamped()),
-        ended_as: end.word(),
-        exit_code: exit_code.map(i64::from),
-        signal: signal.map(i64::from),
-        settles,
-        message: result.and_then(|result| result.message.as_ref()).map(|text| clean(text)),
-        stdout_bytes: size(|result| &result.stdout),
-        stdout: text(|result| &result.stdout),
-        stderr_bytes: size(|result| &result.stderr),
-        stderr: text(|result| &result.stderr),
-        outputs,
-    })
-}
-
-fn node_row(node: &Node) -> Result<NodeRow, StoreError> {
-    Ok(NodeRow {
-        id: node.id.to_sql(),
-        state: node.state.word(),
-        reason: node.reason.word(),
-        since_ms: node.since.as_ms(),
-        launched_ms: node.launched.as_ms(),
-        joined_ms: node.joined.map(Timestamp::as_ms),
-        session: node.session.map(u64::cast_signed),
-        deadline_ms: node.deadline.map(Timestamp::as_ms),
-        booked_micro_usd: node.booked.0,
-        cpu_millis: i64::from(node.capacity.cpu_millis),
-        memory_mib: i64::from(node.capacity.memory_mib),
-        disk_mib: i64::from(node.capacity.disk_mib),
-        gpus: i64::from(node.capacity.gpus),
-        origin: json(&node.origin)?,
-    })
-}
-
-fn intent_row(intent: &Intent) -> Result<IntentRow, StoreError> {
-    Ok(IntentRow {
-        id: intent.id.to_sql(),
-        is_open: !matches!(intent.state, IntentState::Closed(_)),
-        request: json(&intent.request)?,
-        state: json(&intent.state)?,
-        since_ms: intent.since.as_ms(),
-        opened_ms: intent.opened.as_ms(),
-        born: i64::from(intent.born),
-    })
-}
-
-fn notice_key(instance: &str, kind: &'static str) -> NoticeKey {
-    NoticeKey { instance: clean(instance), kind }
-}
-
-fn spend_row(row: &LedgerRow) -> SpendRow {
-    SpendRow {
-        node: row.node.to_sql(),
-        job: row.task.map(|task| task.job.to_sql()),
-        grp: row.task.map(|task| i64::from(task.group)),
-        idx: row.task.map(|task| i64::from(task.index)),
-        kind: row.kind.word(),
-        from_ms: row.from.as_ms(),
-        to_ms: row.to.as_ms(),
-        micro_usd: row.cost.0,
     }
 }

@@ -46,6 +46,12 @@ pub enum StoreError {
     /// A job id was drawn twice: draw again.
     #[error("{0} is taken")]
     JobIdTaken(JobId),
+    /// The leader does not keep up, or nobody leads: post again later.
+    #[error("{rows} messages wait for the leader")]
+    InboxFull {
+        /// With so many it is full.
+        rows: u64,
+    },
 }
 
 impl StoreError {

@@ -6,14 +6,16 @@ use std::time::UNIX_EPOCH;
 
 use model::{Clamp, JobId, JobSpec, Namespace, TaskId, Timestamp};
 
-use crate::batch::{inbox_job_row, label_rows};
 use crate::document::unpack;
 use crate::load::narrow;
+use crate::made::{after_rows, inbox_job_row, items_rows, label_rows};
 use crate::rows::{AnswerRow, InboxPost};
 use crate::session::records;
-use crate::sqlite::{self, Post};
+use crate::sqlite::{self, Post, PostedRows};
 use crate::{Db, Store, StoreError, postgres};
 
+/// Rows of the inbox with which it is full, unless [`Store::with_inbox_rows`] says otherwise.
+pub const INBOX_ROWS: u64 = 100_000;
 /// How long the answer to a request with a key is kept (DESIGN §6).
 pub(crate) const KEEP_ANSWERS_MS: i64 = 24 * 3_600_000;
 
@@ -111,9 +113,19 @@ impl IdempotencyKey {
 }
 
 impl Store {
-    /// Jobs that wait for intake, in the order in which they are served.
+    /// Refuses posts while the inbox has so many rows; [`INBOX_ROWS`] by default.
+    #[must_use]
+    pub fn with_inbox_rows(mut self, rows: u64) -> Self {
+        self.inbox_rows = rows;
+        self
+    }
+
+    /// Jobs that wait for intake, in the order in which they are served; without those that come
+    /// after a job that is not settled.
     pub async fn backlog(&self, limit: u32) -> Result<Vec<BacklogRow>, StoreError> {
         let sql = "SELECT id, spec, submitted_ms FROM jobs WHERE state = 'backlog' \
+             AND NOT EXISTS (SELECT 1 FROM job_after a LEFT JOIN jobs d ON d.id = a.dep \
+             WHERE a.job = jobs.id AND (d.state IS NULL OR d.state <> 'settled')) \
              ORDER BY priority DESC, id LIMIT $1";
         let rows: Vec<BacklogRecord> = self.all(sql, &[limit.into()]).await?;
         let row = |row: BacklogRecord| {
@@ -135,7 +147,7 @@ impl Store {
     /// Accepts messages for the leader, all or none, under their request's key if it has one.
     ///
     /// # Errors
-    /// [`StoreError::JobIdTaken`]: draw other ids and post again.
+    /// [`StoreError::JobIdTaken`]: draw other ids and post again. [`StoreError::InboxFull`]: later.
     pub async fn post(
         &self,
         messages: &[InboxMessage],
@@ -152,12 +164,15 @@ impl Store {
         now: Timestamp,
     ) -> Result<Posted, StoreError> {
         let (mut jobs, mut labels, mut inbox) = (Vec::new(), Vec::new(), Vec::new());
+        let (mut after, mut items) = (Vec::new(), Vec::new());
         let mut first_job = None;
         for message in messages {
             if let InboxMessage::Submit { job, spec, at } = message {
                 first_job.get_or_insert(*job);
                 jobs.push(inbox_job_row(*job, spec, *at)?);
                 labels.extend(label_rows(*job, spec));
+                after.extend(after_rows(*job, spec));
+                items.extend(items_rows(*job, spec));
             }
             inbox.push(message.row(now));
         }
@@ -165,7 +180,10 @@ impl Store {
         let post = Post {
             jobs: &jobs,
             labels: &labels,
+            after: &after,
+            items: &items,
             inbox: &inbox,
+            most: self.inbox_rows.cast_signed(),
             answer: answer.as_ref(),
             oldest_ms: now.as_ms() - KEEP_ANSWERS_MS,
         };
@@ -175,7 +193,8 @@ impl Store {
             Db::Postgres(db) => postgres::post(db, &post).await,
         };
         match (kept, key, first_job) {
-            (Ok(Some((hash, answer))), Some(key), _) => Ok(key.verdict(&hash, answer)),
+            (Ok(PostedRows::Kept(hash, answer)), Some(key), _) => Ok(key.verdict(&hash, answer)),
+            (Ok(PostedRows::Full), _, _) => Err(StoreError::InboxFull { rows: self.inbox_rows }),
             (Ok(_), _, _) => Ok(Posted::Accepted),
             (Err(StoreError::Refused(sqlx::Error::Database(refusal))), _, Some(job))
                 if refusal.is_unique_violation() =>

@@ -15,6 +15,7 @@ mod inbox;
 mod intervals;
 mod lease;
 mod load;
+mod made;
 mod open;
 mod postgres;
 mod read;
@@ -27,10 +28,10 @@ mod words;
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
-pub use batch::Batch;
+pub use batch::{Batch, Explanation};
 pub use commit::Committed;
 pub use error::StoreError;
-pub use inbox::{BacklogRow, IdempotencyKey, InboxMessage, InboxRow, Posted};
+pub use inbox::{BacklogRow, INBOX_ROWS, IdempotencyKey, InboxMessage, InboxRow, Posted};
 pub use lease::Leader;
 pub use load::LogEntry;
 pub use postgres::{IDLE_TIMEOUT_MS, LOCK_TIMEOUT_MS, STATEMENT_TIMEOUT_MS};
@@ -46,6 +47,7 @@ pub use trim::Trimmed;
 pub struct Store {
     db: Db,
     trips: AtomicU64,
+    inbox_rows: u64,
 }
 
 #[derive(Debug)]

@@ -8,24 +8,32 @@ use sqlx::migrate::{Migration, MigrationType, Migrator};
 
 use crate::postgres::PostgresDb;
 use crate::sqlite::SqliteDb;
-use crate::{Db, Store, StoreError};
+use crate::{Db, INBOX_ROWS, Store, StoreError};
 
 /// Number, what it does, how.
 type Step = (i64, &'static str, &'static str);
 
-pub(crate) const SQLITE: &[Step] =
-    &[(1, "first", include_str!("../../../migrations/sqlite/0001_first.sql"))];
+pub(crate) const SQLITE: &[Step] = &[
+    (1, "first", include_str!("../../../migrations/sqlite/0001_first.sql")),
+    (2, "dependencies", include_str!("../../../migrations/sqlite/0002_dependencies.sql")),
+];
 pub(crate) const POSTGRES: &[Step] = &[
     (1, "first", include_str!("../../../migrations/postgres/0001_first.sql")),
     (2, "commit", include_str!("../../../migrations/postgres/0002_commit.sql")),
+    (3, "dependencies", include_str!("../../../migrations/postgres/0003_dependencies.sql")),
+    (4, "commit", include_str!("../../../migrations/postgres/0004_commit.sql")),
 ];
 
+/// Those of a newer version are left alone: they only add, and its format is looked at when the lease
+/// is taken.
 pub(crate) fn migrator(steps: &[Step]) -> Migrator {
     let migration = |(version, name, sql): &Step| {
         let kind = MigrationType::Simple;
         Migration::new(*version, (*name).into(), kind, (*sql).into_sql_str(), false)
     };
-    Migrator::with_migrations(steps.iter().map(migration).collect())
+    let mut migrator = Migrator::with_migrations(steps.iter().map(migration).collect());
+    migrator.set_ignore_missing(true);
+    migrator
 }
 
 pub(crate) fn migration_error(error: sqlx::migrate::MigrateError) -> StoreError {
@@ -52,7 +60,7 @@ impl Store {
         } else {
             return Err(StoreError::Url(url.to_owned()));
         };
-        Ok(Self { db, trips: AtomicU64::new(0) })
+        Ok(Self { db, trips: AtomicU64::new(0), inbox_rows: INBOX_ROWS })
     }
 
     /// Gives all connections back.

@@ -9,10 +9,11 @@ use tokio::sync::Mutex;
 use tokio::time::timeout;
 
 use crate::StoreError;
-use crate::batch::{Batch, json};
+use crate::batch::Batch;
+use crate::made::json;
 use crate::open::{POSTGRES, migration_error, migrator};
 use crate::rows::Row;
-use crate::sqlite::Post;
+use crate::sqlite::{Post, PostedRows};
 
 /// No statement of ours may hold anything for longer. The lease must be longer than this, so that
 /// nothing that a leader began is still under way when its lease has run out.
@@ -67,7 +68,7 @@ impl PostgresDb {
                 .connect_with(options.clone())
         };
         let leading = pool(LEADING).await?;
-        migrator(POSTGRES).run(&leading).await.map_err(migration_error)?;
+        migrate(&options).await?;
         let pool = pool(READING).await?;
         Ok(Self { options, committing: Mutex::new(None), leading, pool })
     }
@@ -82,6 +83,15 @@ impl PostgresDb {
     }
 }
 
+/// Making an index takes as long as it takes.
+async fn migrate(options: &PgConnectOptions) -> Result<(), StoreError> {
+    let patient = options.clone().options([("statement_timeout", "0")]);
+    let pool = PgPoolOptions::new().max_connections(1).connect_with(patient).await?;
+    migrator(POSTGRES).run(&pool).await.map_err(migration_error)?;
+    pool.close().await;
+    Ok(())
+}
+
 fn without_password(url: &str) -> String {
     match (url.split_once("://"), url.rsplit_once('@')) {
         (Some((scheme, _)), Some((_, host))) => format!("{scheme}://…@{host}"),
@@ -94,9 +104,12 @@ fn rare<R: Serialize>(rows: &[R]) -> Result<Option<String>, StoreError> {
     if rows.is_empty() { Ok(None) } else { json(rows).map(Some) }
 }
 
+/// Tables whose rows travel as JSON in a commit.
+const RARE: usize = 13;
+
 fn commit_arguments(batch: &Batch) -> Result<PgArguments, StoreError> {
     let rows = &batch.rows;
-    let rare = [
+    let rare: [_; RARE] = [
         rare(&rows.job_states)?,
         rare(&rows.labels)?,
         rare(&rows.sums)?,
@@ -105,6 +118,11 @@ fn commit_arguments(batch: &Batch) -> Result<PgArguments, StoreError> {
         rare(&rows.notices)?,
         rare(&rows.notices_done)?,
         rare(&rows.answers)?,
+        rare(&rows.retried)?,
+        rare(&rows.unsettled)?,
+        rare(&rows.after)?,
+        rare(&rows.items)?,
+        rare(&rows.explanations)?,
     ];
     let mut arguments = PgArguments::default();
     let mut bind = || {
@@ -119,6 +137,7 @@ fn commit_arguments(batch: &Batch) -> Result<PgArguments, StoreError> {
         Row::bind_columns(&rows.ended_tasks, &mut arguments)?;
         Row::bind_columns(&rows.attempts, &mut arguments)?;
         Row::bind_columns(&rows.spends, &mut arguments)?;
+        Row::bind_columns(&rows.patches, &mut arguments)?;
         for text in &rare {
             arguments.add(text)?;
         }
@@ -147,7 +166,8 @@ pub(crate) async fn commit(db: &PostgresDb, batch: &Batch) -> Result<bool, Store
     let arguments = commit_arguments(batch)?;
     let parameters = arguments.len();
     // Safe: made of a name and of placeholders.
-    let sql = sqlx::AssertSqlSafe(call("ebb_commit", parameters, parameters - 8..=parameters - 1));
+    let sql =
+        sqlx::AssertSqlSafe(call("ebb_commit", parameters, parameters - RARE..=parameters - 1));
     let mut place = db.committing.lock().await;
     // Out of its place while it is used: a connection of which an answer is missing is dropped.
     let mut connection = match place.take() {
@@ -164,18 +184,19 @@ fn lost(_: tokio::time::error::Elapsed) -> sqlx::Error {
     sqlx::Error::Io(std::io::ErrorKind::TimedOut.into())
 }
 
-/// One round trip; what was kept under the key before, if anything was.
-pub(crate) async fn post(
-    db: &PostgresDb,
-    post: &Post<'_>,
-) -> Result<Option<(String, String)>, StoreError> {
+/// One round trip.
+pub(crate) async fn post(db: &PostgresDb, post: &Post<'_>) -> Result<PostedRows, StoreError> {
     let (labels, inbox) = (json(post.labels)?, json(post.inbox)?);
+    let (after, items) = (rare(post.after)?, rare(post.items)?);
     let answer = post.answer;
     let mut arguments = PgArguments::default();
     let mut bind = || {
         Row::bind_columns(post.jobs, &mut arguments)?;
         arguments.add(&labels)?;
         arguments.add(&inbox)?;
+        arguments.add(&after)?;
+        arguments.add(&items)?;
+        arguments.add(post.most)?;
         arguments.add(answer.map(|answer| &answer.namespace))?;
         arguments.add(answer.map(|answer| &answer.key))?;
         arguments.add(answer.map(|answer| &answer.hash))?;
@@ -185,8 +206,12 @@ pub(crate) async fn post(
     };
     bind().map_err(sqlx::Error::Encode)?;
     let parameters = arguments.len();
-    let sql = sqlx::AssertSqlSafe(call("ebb_post", parameters, parameters - 7..=parameters - 6));
-    let (hash, answer): (Option<String>, Option<String>) =
+    let sql = sqlx::AssertSqlSafe(call("ebb_post", parameters, parameters - 10..=parameters - 7));
+    let (hash, answer, is_full): (Option<String>, Option<String>, bool) =
         sqlx::query_as_with(sql, arguments).fetch_one(&db.pool).await?;
-    Ok(hash.zip(answer))
+    Ok(match hash.zip(answer) {
+        Some((hash, answer)) => PostedRows::Kept(hash, answer),
+        None if is_full => PostedRows::Full,
+        None => PostedRows::Written,
+    })
 }

@@ -51,7 +51,14 @@ rows! {
         id: i64, state: Word, status: Option<Word>, settled_ms: Option<i64>,
         stopping: Option<Word>,
     }
+    /// What a user changed of a job, and how often.
+    PatchRow {
+        id: i64, name: String, priority: i64, labels: String, spec: Vec<u8>, times: i64,
+    }
+    JobKey { id: i64 }
     LabelRow { name: String, value: String, job: i64 }
+    AfterRow { job: i64, dep: i64 }
+    ItemsUseRow { job: i64, key: i64 }
     GroupRow {
         job: i64, grp: i64, succeeded: String, cancelled: String, succeeded_tasks: i64,
         cancelled_tasks: i64,
@@ -70,6 +77,8 @@ rows! {
         stdout_bytes: i64, stdout: Option<Vec<u8>>, stderr_bytes: i64, stderr: Option<Vec<u8>>,
         outputs: Option<String>,
     }
+    /// Attempts up to this one do not settle their task any more.
+    UnsettledRow { job: i64, grp: i64, idx: i64, attempt: i64 }
     SpendRow {
         node: i64, job: Option<i64>, grp: Option<i64>, idx: Option<i64>, kind: Word, from_ms: i64,
         to_ms: i64, micro_usd: i64,
@@ -90,4 +99,6 @@ rows! {
     AnswerRow { namespace: String, key: String, hash: String, answer: String, at_ms: i64 }
     InboxPost { kind: Word, job: i64, grp: Option<i64>, idx: Option<i64>, at_ms: i64 }
     InboxKey { number: i64 }
+    ExplanationRow { at_ms: i64, seq: i64, ordinal: i64, subject: String, words: String }
+
 }

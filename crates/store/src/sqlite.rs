@@ -80,23 +80,30 @@ fn lock(path: &Path) -> Result<File, StoreError> {
 /// One transaction. False: fenced.
 pub(crate) async fn commit(db: &SqliteDb, batch: &Batch) -> Result<bool, StoreError> {
     let mut transaction = db.writer.begin_with("BEGIN IMMEDIATE").await?;
-    let moved = sqlx::query("UPDATE head SET seq = $1, now_ms = $2 WHERE term = $3 AND seq = $4")
-        .bind(batch.seq.cast_signed())
-        .bind(batch.now.as_ms())
-        .bind(batch.term.cast_signed())
-        .bind(batch.prev().cast_signed())
-        .execute(&mut *transaction)
-        .await?;
+    let moved = sqlx::query(
+        "UPDATE head SET seq = $1, now_ms = $2, log_bytes = log_bytes + $5 \
+         WHERE term = $3 AND seq = $4",
+    )
+    .bind(batch.seq.cast_signed())
+    .bind(batch.now.as_ms())
+    .bind(batch.term.cast_signed())
+    .bind(batch.prev().cast_signed())
+    .bind(i64::try_from(batch.log.len()).unwrap_or(i64::MAX))
+    .execute(&mut *transaction)
+    .await?;
     if moved.rows_affected() != 1 {
         transaction.rollback().await?;
         return Ok(false);
     }
-    sqlx::query("INSERT INTO log (seq, at_ms, changes) VALUES ($1, $2, $3)")
-        .bind(batch.seq.cast_signed())
-        .bind(batch.now.as_ms())
-        .bind(&batch.log)
-        .execute(&mut *transaction)
-        .await?;
+    sqlx::query(
+        "INSERT INTO log (seq, at_ms, changes, total_bytes) \
+         VALUES ($1, $2, $3, (SELECT log_bytes FROM head))",
+    )
+    .bind(batch.seq.cast_signed())
+    .bind(batch.now.as_ms())
+    .bind(&batch.log)
+    .execute(&mut *transaction)
+    .await?;
     write_rows(&mut transaction, &batch.rows).await?;
     transaction.commit().await?;
     Ok(true)
@@ -109,8 +116,15 @@ async fn write_rows(to: &mut SqliteConnection, rows: &Rows) -> Result<(), StoreE
     each_chunk(to, END_TASKS.0, END_TASKS.1, &rows.ended_tasks).await?;
     put(to, "INSERT INTO attempts", "", &rows.attempts).await?;
     put(to, "INSERT INTO ledger", "", &rows.spends).await?;
-    update_jobs(to, &rows.job_states).await?;
+    each_chunk(to, UNSETTLE.0, UNSETTLE.1, &rows.unsettled).await?;
+    retry_jobs(to, &rows.retried).await?;
+    each_chunk(to, UPDATE_JOBS.0, UPDATE_JOBS.1, &rows.job_states).await?;
+    each_chunk(to, PATCH_JOBS.0, PATCH_JOBS.1, &rows.patches).await?;
+    each_chunk(to, END_LABELS.0, END_LABELS.1, &rows.patched).await?;
+    each_chunk(to, END_AFTER.0, END_AFTER.1, &rows.patched).await?;
     put(to, "INSERT OR IGNORE INTO job_labels", "", &rows.labels).await?;
+    put(to, "INSERT OR IGNORE INTO job_after", "", &rows.after).await?;
+    put(to, "INSERT OR IGNORE INTO job_items", "", &rows.items).await?;
     let added = "ON CONFLICT (kind) DO UPDATE SET micro_usd = micro_usd + excluded.micro_usd";
     put(to, "INSERT INTO ledger_sums", added, &rows.sums).await?;
     put(to, "INSERT OR REPLACE INTO nodes", "", &rows.nodes).await?;
@@ -118,6 +132,7 @@ async fn write_rows(to: &mut SqliteConnection, rows: &Rows) -> Result<(), StoreE
     put(to, "INSERT OR REPLACE INTO notices", "", &rows.notices).await?;
     each_chunk(to, END_NOTICES.0, END_NOTICES.1, &rows.notices_done).await?;
     put(to, "INSERT OR IGNORE INTO idempotency", "", &rows.answers).await?;
+    put(to, "INSERT INTO explanations", "", &rows.explanations).await?;
     each_chunk(to, END_INBOX.0, END_INBOX.1, &rows.inbox_done).await?;
     Ok(())
 }
@@ -141,6 +156,24 @@ const UPDATE_JOBS: Around = (
      stopping = COALESCE(u.stopping, jobs.stopping), demand = NULL FROM u WHERE jobs.id = u.id",
 );
 
+const RETRY_JOBS: Around = (
+    "WITH u (id, state, status, settled_ms, stopping) AS (VALUES ",
+    ") UPDATE jobs SET state = u.state, status = u.status, settled_ms = u.settled_ms, \
+     stopping = u.stopping, after_met = 1 FROM u WHERE jobs.id = u.id",
+);
+const PATCH_JOBS: Around = (
+    "WITH u (id, name, priority, labels, spec, times) AS (VALUES ",
+    ") UPDATE jobs SET name = u.name, priority = u.priority, labels = u.labels, spec = u.spec, \
+     revision = jobs.revision + u.times FROM u WHERE jobs.id = u.id",
+);
+const END_LABELS: Around = ("DELETE FROM job_labels WHERE job IN (VALUES ", ")");
+const END_AFTER: Around = ("DELETE FROM job_after WHERE job IN (VALUES ", ")");
+const UNSETTLE: Around = (
+    "WITH u (job, grp, idx, attempt) AS (VALUES ",
+    ") UPDATE attempts SET settles = 0 FROM u WHERE attempts.job = u.job \
+     AND attempts.grp = u.grp AND attempts.idx = u.idx AND attempts.attempt <= u.attempt",
+);
+
 /// A job that is in the inbox already is taken over from there; any other is an id drawn twice.
 async fn insert_jobs(to: &mut SqliteConnection, jobs: &[JobRow]) -> Result<(), StoreError> {
     let taken_over = "ON CONFLICT (id) DO UPDATE SET demand = excluded.demand, \
@@ -154,12 +187,18 @@ async fn insert_jobs(to: &mut SqliteConnection, jobs: &[JobRow]) -> Result<(), S
     }
 }
 
-async fn update_jobs(to: &mut SqliteConnection, states: &[JobStateRow]) -> Result<(), StoreError> {
-    each_chunk(to, UPDATE_JOBS.0, UPDATE_JOBS.1, states).await?;
-    Ok(())
+/// World has a job that comes back: it must not be one whose row is forgotten.
+async fn retry_jobs(to: &mut SqliteConnection, jobs: &[JobStateRow]) -> Result<(), StoreError> {
+    let written = each_chunk(to, RETRY_JOBS.0, RETRY_JOBS.1, jobs).await?;
+    if usize::try_from(written).ok() == Some(jobs.len()) {
+        Ok(())
+    } else {
+        let gone = "a job that is retried is not there";
+        Err(StoreError::Refused(sqlx::Error::Protocol(gone.into())))
+    }
 }
 
-async fn put<R: Row>(
+pub(crate) async fn put<R: Row>(
     to: &mut SqliteConnection,
     verb: &str,
     after: &str,
@@ -207,16 +246,32 @@ fn statement(before: &str, after: &str, width: usize, size: usize) -> String {
 pub(crate) struct Post<'p> {
     pub(crate) jobs: &'p [JobRow],
     pub(crate) labels: &'p [rows::LabelRow],
+    pub(crate) after: &'p [rows::AfterRow],
+    pub(crate) items: &'p [rows::ItemsUseRow],
     pub(crate) inbox: &'p [InboxPost],
+    /// Rows of the inbox with which it is full.
+    pub(crate) most: i64,
     pub(crate) answer: Option<&'p AnswerRow>,
     pub(crate) oldest_ms: i64,
 }
 
-/// One transaction; what was kept under the key before, if anything was.
-pub(crate) async fn post(
-    db: &SqliteDb,
-    post: &Post<'_>,
-) -> Result<Option<(String, String)>, StoreError> {
+/// What became of a post in the database.
+pub(crate) enum PostedRows {
+    /// They are written.
+    Written,
+    /// Nothing is: hash and answer were kept under the key before.
+    Kept(String, String),
+    /// Nothing is: the inbox is full.
+    Full,
+}
+
+/// Whether there are so many rows in the inbox. They leave it in about the order of their numbers:
+/// while their span is short, nothing need be counted.
+const IS_FULL: &str = "SELECT (SELECT MAX(number) FROM inbox) - (SELECT MIN(number) FROM inbox) \
+     + 1 >= $1 AND (SELECT COUNT(*) FROM (SELECT 1 FROM inbox LIMIT $1)) >= $1";
+
+/// One transaction.
+pub(crate) async fn post(db: &SqliteDb, post: &Post<'_>) -> Result<PostedRows, StoreError> {
     let mut transaction = db.writer.begin_with("BEGIN IMMEDIATE").await?;
     if let Some(answer) = post.answer {
         sqlx::query("DELETE FROM idempotency WHERE namespace = $1 AND key = $2 AND at_ms < $3")
@@ -225,24 +280,32 @@ pub(crate) async fn post(
             .bind(post.oldest_ms)
             .execute(&mut *transaction)
             .await?;
-        let kept = sqlx::query_as(
+        let kept: Option<(String, String)> = sqlx::query_as(
             "SELECT hash, answer FROM idempotency WHERE namespace = $1 AND key = $2",
         )
         .bind(&answer.namespace)
         .bind(&answer.key)
         .fetch_optional(&mut *transaction)
         .await?;
-        if kept.is_some() {
+        if let Some((hash, answer)) = kept {
             transaction.rollback().await?;
-            return Ok(kept);
+            return Ok(PostedRows::Kept(hash, answer));
         }
         put(&mut transaction, "INSERT INTO idempotency", "", std::slice::from_ref(answer)).await?;
     }
+    let (full,): (Option<bool>,) =
+        sqlx::query_as(IS_FULL).bind(post.most).fetch_one(&mut *transaction).await?;
+    if full == Some(true) {
+        transaction.rollback().await?;
+        return Ok(PostedRows::Full);
+    }
     put(&mut transaction, "INSERT INTO jobs", "", post.jobs).await?;
     put(&mut transaction, "INSERT OR IGNORE INTO job_labels", "", post.labels).await?;
+    put(&mut transaction, "INSERT OR IGNORE INTO job_after", "", post.after).await?;
+    put(&mut transaction, "INSERT OR IGNORE INTO job_items", "", post.items).await?;
     put(&mut transaction, "INSERT INTO inbox", "", post.inbox).await?;
     transaction.commit().await?;
-    Ok(None)
+    Ok(PostedRows::Written)
 }
 
 #[cfg(test)]
@@ -258,6 +321,11 @@ mod tests {
             (END_NOTICES, 2, "notices"),
             (END_INBOX, 1, "inbox"),
             (UPDATE_JOBS, 5, "jobs"),
+            (RETRY_JOBS, 5, "jobs"),
+            (PATCH_JOBS, 6, "jobs"),
+            (END_LABELS, 1, "job_labels"),
+            (END_AFTER, 1, "job_after"),
+            (UNSETTLE, 4, "attempts"),
         ];
         for ((before, after), width, table) in hot {
             for size in CHUNKS {
