@@ -10,8 +10,6 @@ use crate::rest::App;
 
 /// Between two rounds.
 const PERIOD: Duration = Duration::from_secs(60);
-/// Commits are kept in the log for so long: what nobody has read by then, nobody will.
-const KEEP_LOG_MS: i64 = 24 * 3_600_000;
 /// A node's token is made after its birth is durable, and must not be taken for one of a node
 /// that is gone meanwhile.
 const YOUNG_TOKEN_MS: u64 = 60_000;
@@ -44,7 +42,7 @@ async fn rounds(app: &App) {
 
 async fn trim(app: &App) -> Result<(), StoreError> {
     let now = clock::now();
-    while app.store.trim(now.plus_ms(-KEEP_LOG_MS), now).await?.more {}
+    while app.store.trim(&store::Keep::default(), now).await?.more {}
     Ok(())
 }
 

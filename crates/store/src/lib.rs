@@ -11,8 +11,10 @@ mod batch;
 mod commit;
 mod document;
 mod error;
+mod forget;
 mod inbox;
 mod intervals;
+mod items;
 mod lease;
 mod load;
 mod made;
@@ -31,16 +33,18 @@ use std::sync::atomic::{AtomicU64, Ordering};
 pub use batch::{Batch, Explanation};
 pub use commit::Committed;
 pub use error::StoreError;
+pub use forget::Deleted;
 pub use inbox::{BacklogRow, INBOX_ROWS, IdempotencyKey, InboxMessage, InboxRow, Posted};
+pub use items::{ItemBlock, ItemsRecord, ItemsWriter};
 pub use lease::Leader;
 pub use load::LogEntry;
 pub use postgres::{IDLE_TIMEOUT_MS, LOCK_TIMEOUT_MS, STATEMENT_TIMEOUT_MS};
 pub use read::{
-    AttemptRecord, CostSums, GroupRecord, JobDetail, JobFilter, JobRecord, NodeRecord,
-    OutputRecord, ResultRecord, TaskFilter, TaskRecord,
+    AttemptRecord, CostSums, ExplanationRecord, GroupRecord, JobDetail, JobFilter, JobRecord,
+    NodeRecord, OutputRecord, Overview, ResultRecord, RetryOf, SettledJob, TaskFilter, TaskRecord,
 };
 pub use tokens::{Token, TokenKind};
-pub use trim::Trimmed;
+pub use trim::{Keep, Trimmed};
 
 /// The database of one cluster.
 #[derive(Debug)]

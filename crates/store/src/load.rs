@@ -40,6 +40,7 @@ records! {
         id: i64, request: String, state: String, since_ms: i64, opened_ms: i64, born: i64,
     }
     NoticeRow { instance: String, kind: String, deadline_ms: i64 }
+    BoundsRow { first: Option<i64>, last: Option<i64> }
     LogRow { seq: i64, at_ms: i64, changes: Vec<u8> }
 }
 
@@ -77,6 +78,14 @@ impl Store {
         let notices = load_notices(&mut snapshot).await?;
         snapshot.end().await?;
         Ok(Durable { head, jobs, backlog, nodes, intents, notices })
+    }
+
+    /// The first and the last commit that the log still has; `None` before the first of all.
+    pub async fn log_bounds(&self) -> Result<Option<(u64, u64)>, StoreError> {
+        let sql = "SELECT (SELECT MIN(seq) FROM log) AS first, (SELECT MAX(seq) FROM log) AS last";
+        let row: Option<BoundsRow> = self.first(sql, &[]).await?;
+        let bounds = row.and_then(|row| row.first.zip(row.last));
+        Ok(bounds.map(|(first, last)| (first.cast_unsigned(), last.cast_unsigned())))
     }
 
     /// Commits after `seq`, in order, at most `limit`.

@@ -13,6 +13,7 @@ pub(crate) enum Value {
     Int(i64),
     Text(String),
     MaybeInt(Option<i64>),
+    Bytes(Vec<u8>),
 }
 
 impl From<i64> for Value {
@@ -39,6 +40,12 @@ impl From<String> for Value {
     fn from(value: String) -> Self {
         Self::Text(value)
     }
+}
+
+/// Ids as the JSON array that [`Store::numbers_in`] takes.
+pub(crate) fn numbers(ids: impl IntoIterator<Item = i64>) -> Value {
+    let texts: Vec<String> = ids.into_iter().map(|id| id.to_string()).collect();
+    Value::Text(format!("[{}]", texts.join(",")))
 }
 
 /// A row that both databases give.
@@ -80,6 +87,7 @@ macro_rules! bound {
                 $crate::session::Value::Int(value) => query.bind(*value),
                 $crate::session::Value::Text(value) => query.bind(value.as_str()),
                 $crate::session::Value::MaybeInt(value) => query.bind(*value),
+                $crate::session::Value::Bytes(value) => query.bind(value.as_slice()),
             };
         }
         query
@@ -152,6 +160,85 @@ impl Store {
                 "(SELECT CAST(value AS BIGINT) FROM json_array_elements_text(CAST({placeholder} AS JSON)) AS e (value))"
             ),
         }
+    }
+}
+
+impl Store {
+    /// A transaction that writes, on a connection that neither commits nor the lease wait for.
+    pub(crate) async fn writing(&self) -> Result<Writing, StoreError> {
+        self.count_trip();
+        Ok(match &self.db {
+            Db::Sqlite(db) => Writing::Sqlite(db.writer.begin_with("BEGIN IMMEDIATE").await?),
+            Db::Postgres(db) => Writing::Postgres(db.pool.begin().await?),
+        })
+    }
+
+    /// Writes by one statement, on such a connection; answers how many rows it was.
+    pub(crate) async fn write_apart(
+        &self,
+        sql: impl SqlSafeStr,
+        values: &[Value],
+    ) -> Result<u64, StoreError> {
+        self.count_trip();
+        let sql = sql.into_sql_str();
+        Ok(match &self.db {
+            Db::Sqlite(db) => {
+                bound!(sqlx::query(sql), values).execute(&db.writer).await?.rows_affected()
+            }
+            Db::Postgres(db) => {
+                bound!(sqlx::query(sql), values).execute(&db.pool).await?.rows_affected()
+            }
+        })
+    }
+}
+
+/// A transaction that writes; undone unless it is committed.
+pub(crate) enum Writing {
+    Sqlite(Transaction<'static, Sqlite>),
+    Postgres(Transaction<'static, Postgres>),
+}
+
+impl Writing {
+    /// Answers how many rows it was.
+    pub(crate) async fn write(
+        &mut self,
+        sql: impl SqlSafeStr,
+        values: &[Value],
+    ) -> Result<u64, StoreError> {
+        let sql = sql.into_sql_str();
+        Ok(match self {
+            Self::Sqlite(transaction) => {
+                bound!(sqlx::query(sql), values).execute(&mut **transaction).await?.rows_affected()
+            }
+            Self::Postgres(transaction) => {
+                bound!(sqlx::query(sql), values).execute(&mut **transaction).await?.rows_affected()
+            }
+        })
+    }
+
+    /// The rows that a statement gives, be it one with `RETURNING`.
+    pub(crate) async fn all<R: Record>(
+        &mut self,
+        sql: impl SqlSafeStr,
+        values: &[Value],
+    ) -> Result<Vec<R>, StoreError> {
+        let sql = sql.into_sql_str();
+        Ok(match self {
+            Self::Sqlite(transaction) => {
+                bound!(sqlx::query_as::<_, R>(sql), values).fetch_all(&mut **transaction).await?
+            }
+            Self::Postgres(transaction) => {
+                bound!(sqlx::query_as::<_, R>(sql), values).fetch_all(&mut **transaction).await?
+            }
+        })
+    }
+
+    pub(crate) async fn commit(self) -> Result<(), StoreError> {
+        match self {
+            Self::Sqlite(transaction) => transaction.commit().await?,
+            Self::Postgres(transaction) => transaction.commit().await?,
+        }
+        Ok(())
     }
 }
 

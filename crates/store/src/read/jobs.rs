@@ -36,6 +36,10 @@ pub struct JobRecord {
     pub settled: Option<Timestamp>,
     /// Why it is, or was, stopped.
     pub stopping: Option<Cause>,
+    /// How often a user changed it.
+    pub revision: u64,
+    /// Whether it is still in the inbox: no leader has seen it.
+    pub in_inbox: bool,
     /// Its tasks.
     pub tasks: TaskCounts,
 }
@@ -81,7 +85,7 @@ records! {
     JobRow {
         id: i64, namespace: String, name: String, labels: String, priority: i64, tasks: i64,
         status: String, submitted_ms: i64, settled_ms: Option<i64>, stopping: Option<String>,
-        succeeded: i64, cancelled: i64, tally: Option<String>,
+        revision: i64, in_inbox: bool, succeeded: i64, cancelled: i64, tally: Option<String>,
     }
     DetailRow { shape: String, spec: Vec<u8>, cost: i64 }
     GroupRow { grp: i64, succeeded_tasks: i64, cancelled_tasks: i64 }
@@ -90,7 +94,7 @@ records! {
 }
 
 /// Of a job in its own row and those of its tasks.
-const STATUS: &str = "CASE WHEN j.state = 'settled' THEN j.status WHEN j.state <> 'active' \
+pub(super) const STATUS: &str = "CASE WHEN j.state = 'settled' THEN j.status WHEN j.state <> 'active' \
      THEN 'submitted' WHEN j.stopping IS NOT NULL THEN 'stopping' \
      WHEN EXISTS (SELECT 1 FROM tasks t WHERE t.job = j.id AND t.state = 'placed') \
      THEN 'running' ELSE 'waiting' END";
@@ -99,7 +103,7 @@ const STATUS: &str = "CASE WHEN j.state = 'settled' THEN j.status WHEN j.state <
 fn select() -> String {
     format!(
         "SELECT j.id, j.namespace, j.name, j.labels, j.priority, j.tasks, {STATUS} AS status, \
-         j.submitted_ms, j.settled_ms, j.stopping, \
+         j.submitted_ms, j.settled_ms, j.stopping, j.revision, j.state = 'inbox' AS in_inbox, \
          (SELECT CAST(COALESCE(SUM(g.succeeded_tasks), 0) AS BIGINT) FROM job_groups g \
           WHERE g.job = j.id) AS succeeded, \
          (SELECT CAST(COALESCE(SUM(g.cancelled_tasks), 0) AS BIGINT) FROM job_groups g \
@@ -241,6 +245,8 @@ impl JobRow {
             submitted: Timestamp::from_ms(self.submitted_ms),
             settled: self.settled_ms.map(Timestamp::from_ms),
             stopping: self.stopping.as_deref().map(Cause::read).transpose()?,
+            revision: self.revision.clamped(),
+            in_inbox: self.in_inbox,
             tasks,
         })
     }

@@ -1,13 +1,20 @@
 //! What GETs read.
 
 mod attempts;
+mod dependencies;
+mod explanations;
 mod jobs;
 mod nodes;
+mod overview;
+mod retries;
 mod tasks;
 
 pub use attempts::{AttemptRecord, OutputRecord, ResultRecord};
+pub use explanations::ExplanationRecord;
 pub use jobs::{GroupRecord, JobDetail, JobFilter, JobRecord};
 pub use nodes::{CostSums, NodeRecord};
+pub use overview::Overview;
+pub use retries::{RetryOf, SettledJob};
 pub use tasks::{TaskFilter, TaskRecord};
 
 /// The longest page.

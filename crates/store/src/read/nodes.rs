@@ -3,13 +3,14 @@
 use std::collections::BTreeMap;
 
 use model::{
-    Intent, JobId, LedgerKind, LedgerRow, MicroUsd, Node, NodeId, NodeState, TaskId, Timestamp,
-    bill,
+    Clamp, Intent, JobId, LedgerKind, LedgerRow, MicroUsd, Node, NodeId, NodeState, TaskId,
+    Timestamp, bill,
 };
 
 use super::MAX_PAGE;
 use crate::load::{IntentRow, NODE_COLUMNS, NodeRow, narrow};
 use crate::session::records;
+use crate::trim::{INSTANCES, ON_DEMAND};
 use crate::words::Word;
 use crate::{Store, StoreError};
 
@@ -53,6 +54,7 @@ impl CostSums {
 records! {
     OnNodeRow { node: i64, running: i64, held: i64 }
     SumRow { kind: String, micro_usd: i64 }
+    ForgottenRow { what: String, amount: i64 }
     SpendRow {
         node: i64, job: Option<i64>, grp: Option<i64>, idx: Option<i64>, kind: String,
         from_ms: i64, to_ms: i64, micro_usd: i64,
@@ -136,6 +138,16 @@ impl Store {
                 LedgerKind::Idle => &mut sums.idle,
             };
             *sum = MicroUsd(row.micro_usd);
+        }
+        let rows: Vec<ForgottenRow> =
+            snapshot.all("SELECT what, amount FROM forgotten", &[]).await?;
+        for row in rows {
+            match row.what.as_str() {
+                INSTANCES => sums.instances = row.amount.clamped(),
+                ON_DEMAND => sums.on_demand = MicroUsd(row.amount),
+                // A newer version's.
+                _ => {}
+            }
         }
         let sql = format!("SELECT {NODE_COLUMNS} FROM nodes");
         let take = |row: NodeRow| {

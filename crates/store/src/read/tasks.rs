@@ -1,12 +1,13 @@
 //! Tasks of a job, in the order of their indices: interval sets merged with rows.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use model::{
     AttemptEnd, Cause, Counters, GroupId, IntervalSet, JobId, NodeId, TaskId, TaskState, TaskStatus,
 };
 
 use super::{MAX_PAGE, TASK_STATUS};
+use crate::document::unpack;
 use crate::intervals::from_text;
 use crate::load::{TASK_COLUMNS, TaskRow, narrow};
 use crate::session::{Snapshot, records};
@@ -44,7 +45,9 @@ pub struct TaskFilter {
 }
 
 records! {
-    ShapeRow { shape: String }
+    ShapeRow { shape: String, stopping: Option<String> }
+    SpecRow { spec: Vec<u8> }
+    FailedRow { grp: i64, failed: i64 }
     SetsRow { grp: i64, succeeded: String, cancelled: String }
     EndRow {
         idx: i64, attempt: i64, node: i64, ended_as: String, exit_code: Option<i64>,
@@ -58,6 +61,19 @@ struct Walk {
     count: u32,
     succeeded: IntervalSet,
     cancelled: IntervalSet,
+    /// Why those are cancelled that are.
+    cause: Cause,
+}
+
+/// Of a spec, what groups come after: items are not read.
+#[derive(serde::Deserialize)]
+struct GroupOrder {
+    groups: Vec<GroupAfter>,
+}
+#[derive(serde::Deserialize)]
+struct GroupAfter {
+    #[serde(default)]
+    after: BTreeSet<u16>,
 }
 
 impl Store {
@@ -166,7 +182,8 @@ impl Store {
 
 async fn walks(snapshot: &mut Snapshot<'_>, job: JobId) -> Result<Option<Vec<Walk>>, StoreError> {
     let key = [job.to_sql().into()];
-    let rows: Vec<ShapeRow> = snapshot.all("SELECT shape FROM jobs WHERE id = $1", &key).await?;
+    let sql = "SELECT shape, stopping FROM jobs WHERE id = $1";
+    let rows: Vec<ShapeRow> = snapshot.all(sql, &key).await?;
     let Some(row) = rows.into_iter().next() else { return Ok(None) };
     let shape: Vec<(String, u32)> =
         serde_json::from_str(&row.shape).map_err(StoreError::corrupt)?;
@@ -181,9 +198,49 @@ async fn walks(snapshot: &mut Snapshot<'_>, job: JobId) -> Result<Option<Vec<Wal
             count,
             succeeded: from_text(sets.map_or("", |sets| &sets.succeeded))?,
             cancelled: from_text(sets.map_or("", |sets| &sets.cancelled))?,
+            cause: Cause::Stopped,
         });
     }
+    if let Some(cause) = &row.stopping {
+        let cause = Cause::read(cause)?;
+        walks.iter_mut().for_each(|walk| walk.cause = cause);
+    } else if walks.len() > 1 && walks.iter().any(|walk| !walk.cancelled.is_empty()) {
+        blame_dependencies(snapshot, job, &mut walks).await?;
+    }
     Ok(Some(walks))
+}
+
+/// A group is cancelled for those that it comes after once one is settled without success.
+async fn blame_dependencies(
+    snapshot: &mut Snapshot<'_>,
+    job: JobId,
+    walks: &mut [Walk],
+) -> Result<(), StoreError> {
+    let key = [job.to_sql().into()];
+    let rows: Vec<SpecRow> = snapshot.all("SELECT spec FROM jobs WHERE id = $1", &key).await?;
+    let Some(row) = rows.into_iter().next() else { return Ok(()) };
+    let order: GroupOrder = unpack(&row.spec)?;
+    if order.groups.iter().all(|group| group.after.is_empty()) {
+        return Ok(());
+    }
+    let sql = "SELECT grp, COUNT(*) AS failed FROM tasks WHERE job = $1 AND state = 'failed' \
+         GROUP BY grp";
+    let failed: Vec<FailedRow> = snapshot.all(sql, &key).await?;
+    let has_gone_wrong = |walk: &Walk| {
+        let failed = failed.iter().find(|row| row.grp == i64::from(walk.id.group));
+        let failed = failed.map_or(0, |row| row.failed);
+        let succeeded = i64::from(walk.succeeded.len());
+        let settled = succeeded + i64::from(walk.cancelled.len()) + failed;
+        settled == i64::from(walk.count) && succeeded < settled
+    };
+    let wrong: BTreeSet<u16> =
+        walks.iter().filter(|walk| has_gone_wrong(walk)).map(|walk| walk.id.group).collect();
+    for (walk, group) in walks.iter_mut().zip(&order.groups) {
+        if !group.after.is_disjoint(&wrong) {
+            walk.cause = Cause::Dependency;
+        }
+    }
+    Ok(())
 }
 
 /// Up to a page of rows from an index on, and the index up to which they are all.
@@ -256,9 +313,10 @@ fn merge(
             None if walk.succeeded.contains(index) => {
                 TaskRecord::of_number(id, TaskStatus::Succeeded)
             }
-            None if walk.cancelled.contains(index) => {
-                TaskRecord::of_number(id, TaskStatus::Cancelled)
-            }
+            None if walk.cancelled.contains(index) => TaskRecord {
+                cause: Some(walk.cause),
+                ..TaskRecord::of_number(id, TaskStatus::Cancelled)
+            },
             None => TaskRecord::of_number(id, TaskStatus::Waiting),
         };
         if wanted(record.status) {
@@ -303,15 +361,20 @@ impl TaskRecord {
         }
         self.attempt = narrow(last.attempt)?;
         for end in ends.iter().filter(|end| end.is_started) {
-            let counter = match AttemptEnd::read(&end.ended_as)? {
-                AttemptEnd::Interrupted => &mut self.counters.interrupted,
-                AttemptEnd::NodeLost => &mut self.counters.node_lost,
-                AttemptEnd::Failed => &mut self.counters.failed,
-                AttemptEnd::TimedOut => &mut self.counters.timed_out,
-                AttemptEnd::Succeeded | AttemptEnd::Cancelled | AttemptEnd::Returned => continue,
-            };
-            *counter = counter.saturating_add(1);
+            count_end(&mut self.counters, AttemptEnd::read(&end.ended_as)?);
         }
         Ok(())
     }
+}
+
+/// One more attempt that had started ended so.
+pub(super) fn count_end(counters: &mut Counters, end: AttemptEnd) {
+    let counter = match end {
+        AttemptEnd::Interrupted => &mut counters.interrupted,
+        AttemptEnd::NodeLost => &mut counters.node_lost,
+        AttemptEnd::Failed => &mut counters.failed,
+        AttemptEnd::TimedOut => &mut counters.timed_out,
+        AttemptEnd::Succeeded | AttemptEnd::Cancelled | AttemptEnd::Returned => return,
+    };
+    *counter = counter.saturating_add(1);
 }

@@ -2,7 +2,7 @@
 
 use model::{Change, JobStatus, NodeId};
 use store::{
-    Committed, IdempotencyKey, InboxMessage, JobFilter, Posted, StoreError, Token, TokenKind,
+    Committed, IdempotencyKey, InboxMessage, JobFilter, Keep, Posted, StoreError, Token, TokenKind,
 };
 
 use crate::on_both;
@@ -141,13 +141,14 @@ async fn what_is_old_is_trimmed(database: &Database) {
         assert!(matches!(database.store.commit(&batch).await, Committed::Committed));
     }
     let now = leading.world.durable.head.now;
-    let third = now.plus_ms(-20);
-    let trimmed = database.store.trim(third, at(DAY_MS + 1)).await.unwrap();
+    // The third of them, and the answer, by the clock of a day later.
+    let later = now.plus_ms(DAY_MS - 20);
+    let trimmed = database.store.trim(&Keep::default(), later).await.unwrap();
     assert_eq!((trimmed.log, trimmed.answers, trimmed.more), (2, 1, false));
     let left: Vec<u64> =
         database.store.log(0, 10).await.unwrap().iter().map(|entry| entry.seq).collect();
     assert_eq!(left, [3, 4, 5]);
-    database.store.trim(now.plus_ms(1), at(0)).await.unwrap();
+    database.store.trim(&Keep::default(), now.plus_ms(DAY_MS + 1)).await.unwrap();
     assert_eq!(database.store.log(0, 10).await.unwrap().len(), 1, "the newest is kept");
     leading.expect_loaded().await;
 }
