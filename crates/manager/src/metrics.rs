@@ -1,136 +1,240 @@
-//! What a replica counts, in Prometheus text.
+//! What a replica counts and measures, by Prometheus's rules: base units, `_total` for counters, a
+//! name for what is measured and labels for which. `docs/guide/metrics.md` lists all of it.
 
-use std::fmt::Write as _;
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Duration;
+mod families;
+mod seen;
 
-/// Counters and durations since this process began.
-#[derive(Debug, Default)]
+use std::fmt;
+use std::sync::atomic::AtomicU64;
+
+use model::AttemptEnd;
+use prometheus_client::encoding::text;
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::gauge::Gauge;
+use prometheus_client::metrics::histogram::Histogram;
+use prometheus_client::metrics::info::Info;
+use prometheus_client::registry::{Registry, Unit};
+
+use self::families::{CostLabels, StateLabels, StatusLabels};
+pub(crate) use self::families::{DeletedLabels, EndLabels, RequestLabels, RouteLabels};
+pub(crate) use self::seen::Seen;
+
+/// A gauge of money and other fractions.
+type Fraction = Gauge<f64, AtomicU64>;
+
+/// Everything that this replica counts.
 pub(crate) struct Metrics {
-    /// Commits that are durable.
-    pub(crate) commits: AtomicU64,
-    /// How long they took.
-    pub(crate) commit_seconds: Durations,
-    /// How long steps took.
-    pub(crate) step_seconds: Durations,
-    /// Inputs of those steps.
-    pub(crate) inputs: AtomicU64,
-    /// Tasks that this leader has settled.
-    pub(crate) tasks_settled: AtomicU64,
-    /// Messages that waited for the leader when its last step began.
-    pub(crate) queue: AtomicU64,
-    /// How often this replica came to lead.
-    pub(crate) terms: AtomicU64,
-    /// Steps that panicked.
-    pub(crate) step_panics: AtomicU64,
+    registry: Registry,
+    /// Answers.
+    pub(crate) requests: Family<RequestLabels, Counter>,
+    /// Time to an answer's head.
+    pub(crate) request_seconds: Family<RouteLabels, Histogram>,
     /// Open connections.
-    pub(crate) connections: AtomicU64,
+    pub(crate) connections: Gauge,
+    /// Open event streams.
+    pub(crate) event_streams: Gauge,
+    /// Time of a commit; its count is that of the durable commits.
+    pub(crate) commit_seconds: Histogram,
+    /// Time of a step.
+    pub(crate) step_seconds: Histogram,
+    /// Time of a plan.
+    pub(crate) plan_seconds: Histogram,
+    /// Inputs of steps.
+    pub(crate) inputs: Counter,
+    /// Tasks that this leader has settled.
+    pub(crate) tasks_settled: Family<StatusLabels, Counter>,
+    /// Attempts that ended under this leader.
+    pub(crate) attempts_ended: Family<EndLabels, Counter>,
+    /// Messages that waited for the leader when its last step began.
+    pub(crate) queue: Gauge,
+    /// How often this replica came to lead.
+    pub(crate) terms: Counter,
+    /// Steps that panicked.
+    pub(crate) step_panics: Counter,
+    /// Rows and objects that were too old to be kept.
+    pub(crate) deleted: Family<DeletedLabels, Counter>,
+    /// The rest is looked up when somebody asks.
+    term: Gauge,
+    round_trips: Counter,
+    jobs: Family<StateLabels, Gauge>,
+    tasks: Family<StatusLabels, Gauge>,
+    nodes: Family<StateLabels, Gauge>,
+    machines_ordered: Gauge,
+    pools_hidden: Gauge,
+    launches_paused: Gauge,
+    cost: Family<CostLabels, Fraction>,
 }
 
-/// Upper bounds of the buckets, in microseconds: from a cached write to a stalled disk.
-const BOUNDS_US: [u64; 12] =
-    [100, 250, 500, 1_000, 2_500, 5_000, 10_000, 25_000, 50_000, 100_000, 500_000, 2_500_000];
-
-/// A histogram of durations.
-#[derive(Debug, Default)]
-pub(crate) struct Durations {
-    buckets: [AtomicU64; BOUNDS_US.len()],
-    count: AtomicU64,
-    sum_us: AtomicU64,
-}
-
-impl Durations {
-    /// Counts one.
-    pub(crate) fn add(&self, duration: Duration) {
-        let us = u64::try_from(duration.as_micros()).unwrap_or(u64::MAX);
-        for (bucket, bound) in self.buckets.iter().zip(BOUNDS_US) {
-            if us <= bound {
-                bucket.fetch_add(1, Ordering::Relaxed);
-            }
-        }
-        self.sum_us.fetch_add(us, Ordering::Relaxed);
-        self.count.fetch_add(1, Ordering::Relaxed);
+impl fmt::Debug for Metrics {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Metrics").finish_non_exhaustive()
     }
+}
 
-    fn write(&self, out: &mut String, name: &str, help: &str) {
-        head(out, name, help, "histogram");
-        for (bucket, bound) in self.buckets.iter().zip(BOUNDS_US) {
-            let (value, bound) = (bucket.load(Ordering::Relaxed), seconds(bound));
-            let _ = writeln!(out, "{name}_bucket{{le=\"{bound}\"}} {value}");
-        }
-        let count = self.count.load(Ordering::Relaxed);
-        let sum = seconds(self.sum_us.load(Ordering::Relaxed));
-        let _ = writeln!(out, "{name}_bucket{{le=\"+Inf\"}} {count}");
-        let _ = writeln!(out, "{name}_sum {sum}\n{name}_count {count}");
+/// Upper bounds in seconds: from a cached write to a stalled disk.
+const FAST: [f64; 12] =
+    [0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.5, 2.5];
+/// Upper bounds in seconds of requests, which may wait for a commit.
+const REQUESTS: [f64; 10] = [0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.1, 0.5, 2.5, 10.0];
+
+/// How an attempt can end.
+const ENDS: [AttemptEnd; 7] = [
+    AttemptEnd::Succeeded,
+    AttemptEnd::Failed,
+    AttemptEnd::TimedOut,
+    AttemptEnd::Interrupted,
+    AttemptEnd::NodeLost,
+    AttemptEnd::Cancelled,
+    AttemptEnd::Returned,
+];
+/// What retention deletes.
+const DELETED: [&str; 7] =
+    ["commits", "answers", "jobs", "objects", "explanations", "nodes", "items"];
+
+fn fast() -> Histogram {
+    Histogram::new(FAST)
+}
+
+impl Default for Metrics {
+    fn default() -> Self {
+        let mut registry = Registry::with_prefix("ebb");
+        let version = vec![("version", env!("CARGO_PKG_VERSION"))];
+        registry.register("build", "What this replica was built from", Info::new(version));
+        let metrics = Self {
+            registry: Registry::default(),
+            requests: Family::default(),
+            request_seconds: Family::new_with_constructor(|| Histogram::new(REQUESTS)),
+            connections: Gauge::default(),
+            event_streams: Gauge::default(),
+            commit_seconds: fast(),
+            step_seconds: fast(),
+            plan_seconds: fast(),
+            inputs: Counter::default(),
+            tasks_settled: Family::default(),
+            attempts_ended: Family::default(),
+            queue: Gauge::default(),
+            terms: Counter::default(),
+            step_panics: Counter::default(),
+            deleted: Family::default(),
+            term: Gauge::default(),
+            round_trips: Counter::default(),
+            jobs: Family::default(),
+            tasks: Family::default(),
+            nodes: Family::default(),
+            machines_ordered: Gauge::default(),
+            pools_hidden: Gauge::default(),
+            launches_paused: Gauge::default(),
+            cost: Family::default(),
+        };
+        metrics.begin_at_zero();
+        metrics.register_own(&mut registry);
+        metrics.register_seen(&mut registry);
+        Self { registry, ..metrics }
     }
-}
-
-/// Microseconds as decimal seconds.
-fn seconds(us: u64) -> String {
-    format!("{}.{:06}", us / 1_000_000, us % 1_000_000)
-}
-
-fn head(out: &mut String, name: &str, help: &str, kind: &str) {
-    let _ = writeln!(out, "# HELP {name} {help}\n# TYPE {name} {kind}");
-}
-
-fn value(out: &mut String, name: &str, help: &str, kind: &str, value: u64) {
-    head(out, name, help, kind);
-    let _ = writeln!(out, "{name} {value}");
-}
-
-/// Counts one.
-pub(crate) fn count(counter: &AtomicU64) {
-    counter.fetch_add(1, Ordering::Relaxed);
 }
 
 impl Metrics {
-    /// All of it, with what others count: the database's round trips, and the term if this replica
-    /// leads.
-    pub(crate) fn to_text(&self, round_trips: u64, term: Option<u64>) -> String {
+    /// A series that is not there yet and one that has stopped look alike to an alert.
+    fn begin_at_zero(&self) {
+        for status in ["succeeded", "failed", "cancelled"] {
+            self.settled(status, 0);
+        }
+        for end in ENDS {
+            self.attempts_ended.get_or_create(&EndLabels { end: end.as_str() }).inc_by(0);
+        }
+        for kind in DELETED {
+            self.forgot(kind, 0);
+        }
+    }
+
+    /// What is counted where it happens.
+    fn register_own(&self, to: &mut Registry) {
+        to.register("http_requests", "Requests answered", self.requests.clone());
+        let help = "Time from a request's head to its answer's";
+        let seconds = self.request_seconds.clone();
+        to.register_with_unit("http_request_duration", help, Unit::Seconds, seconds);
+        to.register("http_connections", "Open connections", self.connections.clone());
+        to.register("event_streams", "Open streams of events", self.event_streams.clone());
+        for (name, help, histogram) in [
+            ("commit_duration", "Time of a durable commit", &self.commit_seconds),
+            ("step_duration", "Time of a step of the leader", &self.step_seconds),
+            ("plan_duration", "Time of a plan of the planner", &self.plan_seconds),
+        ] {
+            to.register_with_unit(name, help, Unit::Seconds, histogram.clone());
+        }
+        to.register("inputs", "Inputs of steps", self.inputs.clone());
+        to.register("tasks_settled", "Tasks settled", self.tasks_settled.clone());
+        to.register("attempts_ended", "Attempts ended", self.attempts_ended.clone());
+        let help = "Messages that the last step of the leader gathered";
+        to.register("leader_queue_messages", help, self.queue.clone());
+        to.register("terms", "Terms led by this replica", self.terms.clone());
+        to.register("step_panics", "Steps that panicked", self.step_panics.clone());
+        let help = "Things that were too old to be kept";
+        to.register("retention_deleted", help, self.deleted.clone());
+    }
+
+    /// What is looked up when somebody asks.
+    fn register_seen(&self, to: &mut Registry) {
+        let help = "Term under which this replica leads; 0 when it does not";
+        to.register("leader_term", help, self.term.clone());
+        let help = "Round trips to the database";
+        to.register("database_round_trips", help, self.round_trips.clone());
+        to.register("jobs", "Unsettled jobs, at the leader", self.jobs.clone());
+        let help = "Unsettled tasks of jobs that are taken in, at the leader";
+        to.register("tasks", help, self.tasks.clone());
+        to.register("nodes", "Nodes that are not gone, at the leader", self.nodes.clone());
+        let help = "Machines that are ordered and not yet seen";
+        to.register("machines_ordered", help, self.machines_ordered.clone());
+        let help = "Pools that are not asked because they refused";
+        to.register("pools_hidden", help, self.pools_hidden.clone());
+        let help = "Whether nothing is bought at this moment: 1 or 0";
+        to.register("launches_paused", help, self.launches_paused.clone());
+        to.register("cost_usd", "What was spent, in US dollars", self.cost.clone());
+    }
+
+    /// All of it in the text that Prometheus reads.
+    pub(crate) fn to_text(&self, seen: &Seen) -> String {
+        self.see(seen);
         let mut out = String::new();
-        let now = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
-        value(&mut out, "ebb_commits_total", "Durable commits.", "counter", now(&self.commits));
-        self.commit_seconds.write(&mut out, "ebb_commit_seconds", "Time of a commit.");
-        self.step_seconds.write(&mut out, "ebb_step_seconds", "Time of a step.");
-        value(&mut out, "ebb_inputs_total", "Inputs of steps.", "counter", now(&self.inputs));
-        let settled = now(&self.tasks_settled);
-        value(&mut out, "ebb_tasks_settled_total", "Tasks settled.", "counter", settled);
-        let queue = now(&self.queue);
-        value(&mut out, "ebb_leader_queue", "Messages gathered by the last step.", "gauge", queue);
-        let help = "Round trips to the database.";
-        value(&mut out, "ebb_database_round_trips_total", help, "counter", round_trips);
-        let help = "Term under which this replica leads; 0 when it does not.";
-        value(&mut out, "ebb_leader_term", help, "gauge", term.unwrap_or(0));
-        value(&mut out, "ebb_terms_total", "Terms led.", "counter", now(&self.terms));
-        let panics = now(&self.step_panics);
-        value(&mut out, "ebb_step_panics_total", "Steps that panicked.", "counter", panics);
-        let open = now(&self.connections);
-        value(&mut out, "ebb_connections", "Open connections.", "gauge", open);
+        if let Err(fault) = text::encode(&mut out, &self.registry) {
+            tracing::error!(%fault, "metrics cannot be written");
+        }
         out
     }
-}
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn buckets_are_cumulative() {
-        let durations = Durations::default();
-        durations.add(Duration::from_micros(300));
-        durations.add(Duration::from_secs(9));
-        let mut out = String::new();
-        durations.write(&mut out, "d", "D.");
-        for line in [
-            "d_bucket{le=\"0.000250\"} 0",
-            "d_bucket{le=\"0.000500\"} 1",
-            "d_bucket{le=\"2.500000\"} 1",
-            "d_bucket{le=\"+Inf\"} 2",
-            "d_sum 9.000300",
-            "d_count 2",
-        ] {
-            assert!(out.lines().any(|have| have == line), "{line} in\n{out}");
+    fn see(&self, seen: &Seen) {
+        self.term.set(i64::try_from(seen.term).unwrap_or(i64::MAX));
+        let so_far = self.round_trips.get();
+        self.round_trips.inc_by(seen.round_trips.saturating_sub(so_far));
+        // What a former leader saw is not what is.
+        self.jobs.clear();
+        self.tasks.clear();
+        self.nodes.clear();
+        for (state, count) in &seen.jobs {
+            self.jobs.get_or_create(&StateLabels { state }).set(*count);
         }
+        for (status, count) in &seen.tasks {
+            self.tasks.get_or_create(&StatusLabels { status }).set(*count);
+        }
+        for (state, count) in &seen.nodes {
+            self.nodes.get_or_create(&StateLabels { state }).set(*count);
+        }
+        self.machines_ordered.set(seen.machines_ordered);
+        self.pools_hidden.set(seen.pools_hidden);
+        self.launches_paused.set(i64::from(seen.launches_paused));
+        for (kind, usd) in seen.cost_usd {
+            self.cost.get_or_create(&CostLabels { kind }).set(usd);
+        }
+    }
+
+    /// So many tasks were settled.
+    pub(crate) fn settled(&self, status: &'static str, count: u64) {
+        self.tasks_settled.get_or_create(&StatusLabels { status }).inc_by(count);
+    }
+
+    /// Old things were deleted.
+    pub(crate) fn forgot(&self, kind: &'static str, count: u64) {
+        self.deleted.get_or_create(&DeletedLabels { kind }).inc_by(count);
     }
 }

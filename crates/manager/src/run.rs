@@ -133,11 +133,13 @@ pub async fn run(config: Config) -> Result<Manager, StartError> {
     };
     let objects = objects(&config)?;
     let replica = replica(&data_dir)?;
-    let planner = Planner::start().map_err(|fault| StartError::System(fault.to_string()))?;
+    let metrics = Arc::new(Metrics::default());
+    let planner = Planner::start(Arc::clone(&metrics))
+        .map_err(|fault| StartError::System(fault.to_string()))?;
     let announced = announce::announce(&url, &token, &data_dir, config.runtime_dir.as_deref())
         .map_err(in_file(&data_dir))?;
     let config = Arc::new(Config { data_dir: data_dir.clone(), ..config });
-    let (seat, metrics) = (Arc::new(Seat::default()), Arc::new(Metrics::default()));
+    let seat = Arc::new(Seat::default());
     let (stop_serving, stop_leading) = (CancellationToken::new(), CancellationToken::new());
     let app = Arc::new(App {
         slots: Semaphore::new(config.limits.requests),

@@ -2,7 +2,6 @@
 //! all that a killed worker says.
 
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use axum::Router;
@@ -77,7 +76,7 @@ struct Connection {
 
 impl Connection {
     fn open(app: Arc<App>, place: OwnedSemaphorePermit) -> Self {
-        app.metrics.connections.fetch_add(1, Ordering::Relaxed);
+        app.metrics.connections.inc();
         Self { id: app.connections.open(), app, _place: place }
     }
 
@@ -108,7 +107,7 @@ impl Connection {
 
 impl Drop for Connection {
     fn drop(&mut self) {
-        self.app.metrics.connections.fetch_sub(1, Ordering::Relaxed);
+        self.app.metrics.connections.dec();
         let ended = self.app.connections.close(self.id);
         // A manager that shuts down closes them itself: that says nothing of the workers.
         if self.app.stop.is_cancelled() {

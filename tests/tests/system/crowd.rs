@@ -68,7 +68,7 @@ async fn submits_go_on_among_a_thousand_idle_connections() {
     let page: serde_json::Value = manager.rest().get("/v1/jobs?limit=1000").await;
     assert_eq!(page["items"].as_array().map(Vec::len), Some(1_000));
     let metrics = manager.rest().text("/metrics").await;
-    let open = metrics.lines().find_map(|line| line.strip_prefix("ebb_connections "));
+    let open = metrics.lines().find_map(|line| line.strip_prefix("ebb_http_connections "));
     let open: usize = open.and_then(|number| number.parse().ok()).expect("a gauge");
     assert!(open > IDLE, "{open} connections are open");
 }

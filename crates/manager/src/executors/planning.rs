@@ -5,7 +5,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
-use std::time::Duration;
+use std::time::{Duration, Instant as StdInstant};
 
 use control::Input;
 use model::{Timestamp, World};
@@ -14,6 +14,7 @@ use tokio::time::Instant;
 
 use crate::config::Timing;
 use crate::leader::Lead;
+use crate::metrics::Metrics;
 
 /// The planner's thread. It ends when this is dropped.
 pub(crate) struct Planner {
@@ -26,20 +27,22 @@ impl Planner {
     ///
     /// # Errors
     /// The system gives no thread.
-    pub(crate) fn start() -> std::io::Result<Self> {
+    pub(crate) fn start(metrics: Arc<Metrics>) -> std::io::Result<Self> {
         let (problems, queue) = sync_channel(1);
         let busy = Arc::new(AtomicBool::new(false));
         let is_busy = Arc::clone(&busy);
         std::thread::Builder::new()
             .name("planner".into())
-            .spawn(move || solve_all(&queue, &is_busy))?;
+            .spawn(move || solve_all(&queue, &is_busy, &metrics))?;
         Ok(Self { problems, busy })
     }
 }
 
-fn solve_all(queue: &Receiver<(Problem, Arc<Lead>)>, busy: &AtomicBool) {
+fn solve_all(queue: &Receiver<(Problem, Arc<Lead>)>, busy: &AtomicBool, metrics: &Metrics) {
     while let Ok((problem, lead)) = queue.recv() {
+        let began = StdInstant::now();
         let plan = catch_unwind(AssertUnwindSafe(|| solve(&problem)));
+        metrics.plan_seconds.observe(began.elapsed().as_secs_f64());
         match plan {
             Ok(plan) if plan.launches.is_empty() && plan.retirements.is_empty() => {}
             Ok(plan) => lead.tell_blocking(Input::Plan(Box::new(plan))),

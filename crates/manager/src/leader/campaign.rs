@@ -17,7 +17,7 @@ use super::{Lead, Seat};
 use crate::clock;
 use crate::config::Config;
 use crate::executors::{self, Executors, Planner, Planning};
-use crate::metrics::{Metrics, count};
+use crate::metrics::Metrics;
 use crate::nodes::{Hub, Orders};
 
 /// What a replica needs to lead.
@@ -111,7 +111,7 @@ async fn lead(
     term: u64,
     asked: Instant,
 ) -> Result<End, StoreError> {
-    count(&campaign.metrics.terms);
+    campaign.metrics.terms.inc();
     let (until_sender, until) = watch::channel(terms.until(asked));
     let renewal =
         tokio::spawn(lease::renew(campaign.store.clone(), terms.clone(), term, until_sender));

@@ -2,7 +2,6 @@
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant as StdInstant};
 
 use control::{Decision, Input};
@@ -17,7 +16,7 @@ use super::gather::{Gathered, Wait, gather};
 use super::release::Releaser;
 use crate::clock;
 use crate::executors::Planning;
-use crate::metrics::{Metrics, count};
+use crate::metrics::Metrics;
 
 /// The leader's task and all that only it may touch.
 pub(super) struct Reign {
@@ -104,14 +103,14 @@ impl Reign {
     fn step(&mut self, inputs: Vec<Input>, now: Timestamp) -> Result<Decision, String> {
         let began = StdInstant::now();
         self.planning.heed(&inputs);
-        self.metrics.inputs.fetch_add(inputs.len() as u64, Ordering::Relaxed);
+        self.metrics.inputs.inc_by(inputs.len() as u64);
         let (world, config) = (&mut self.world, &*self.config);
         let step = AssertUnwindSafe(|| control::step(world, config, inputs, now));
         let decision = catch_unwind(step).map_err(|panic| {
-            count(&self.metrics.step_panics);
+            self.metrics.step_panics.inc();
             words_of(panic.as_ref())
         })?;
-        self.metrics.step_seconds.add(began.elapsed());
+        self.metrics.step_seconds.observe(began.elapsed().as_secs_f64());
         Ok(decision)
     }
 
@@ -130,8 +129,7 @@ impl Reign {
         let batch = Batch::collect(&self.world, &decision.changes);
         match self.store.commit(&batch).await {
             Committed::Committed => {
-                self.metrics.commit_seconds.add(began.elapsed());
-                count(&self.metrics.commits);
+                self.metrics.commit_seconds.observe(began.elapsed().as_secs_f64());
                 Ok(())
             }
             Committed::Fenced => Err(End::Fenced),

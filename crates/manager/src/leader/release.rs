@@ -2,7 +2,6 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 
 use api::sync::{Assignment, GroupWork};
 use control::{Commands, Decision, Reply};
@@ -14,7 +13,7 @@ use tokio::sync::{oneshot, watch};
 
 use super::campaign::concerns_executors;
 use super::{Lead, journal};
-use crate::metrics::Metrics;
+use crate::metrics::{EndLabels, Metrics};
 use crate::nodes::{Orders, Work};
 
 /// Durable rows that somebody outside has to be told of. Level, not edge: who missed one state
@@ -79,7 +78,7 @@ impl Releaser {
     ) {
         let Decision { changes, replies, commands, take_in, notes, wake: _, lookup: _ } = decision;
         journal::write(self.lead.term, world.durable.head.seq, &changes, &notes);
-        self.metrics.queue.store(askers.len() as u64, Ordering::Relaxed);
+        self.metrics.queue.set(i64::try_from(askers.len()).unwrap_or(i64::MAX));
         for change in &changes {
             self.forget_what_ended(world, change);
         }
@@ -107,17 +106,22 @@ impl Releaser {
 
     fn forget_what_ended(&mut self, world: &World, change: &Change) {
         match change {
-            Change::Ended { attempt, placement, after, result, .. } => {
+            Change::Ended { attempt, placement, end, after, result, .. } => {
                 self.lead.hub.forget_attempt(placement.node, *attempt);
                 // Not by the node's word: should it be heard of again, its number there is void.
                 if result.is_none() && world.durable.nodes.contains_key(&placement.node) {
                     let orders = Orders { cancel: vec![*attempt], ..Orders::default() };
                     self.lead.hub.deliver(placement.node, orders);
                 }
-                if settles(after) {
-                    self.metrics.tasks_settled.fetch_add(1, Ordering::Relaxed);
+                self.metrics.attempts_ended.get_or_create(&EndLabels { end: end.as_str() }).inc();
+                if let Some(status) = settled_as(after) {
+                    self.metrics.settled(status, 1);
                 }
             }
+            Change::FreshCancelled { from, to, .. } => {
+                self.metrics.settled("cancelled", u64::from(to - from));
+            }
+            Change::RetryCancelled { .. } => self.metrics.settled("cancelled", 1),
             Change::JobSettled { job, .. } => self.works.retain(|group, _| group.job != *job),
             Change::Node(node) if node.state == NodeState::Gone => {
                 self.lead.hub.forget_node(node.id);
@@ -164,12 +168,18 @@ fn without_items(spec: &Arc<GroupSpec>) -> Arc<GroupSpec> {
     if spec.items.is_empty() { Arc::clone(spec) } else { Arc::new(spec.without_items()) }
 }
 
+/// How the task is settled by this, if it is.
+fn settled_as(after: &After) -> Option<&'static str> {
+    match after {
+        After::Succeeded => Some("succeeded"),
+        After::Cancelled => Some("cancelled"),
+        After::Keep(task) => matches!(task.state, TaskState::Failed(_)).then_some("failed"),
+    }
+}
+
 /// Whether the task is settled by this.
 pub(super) fn settles(after: &After) -> bool {
-    match after {
-        After::Succeeded | After::Cancelled => true,
-        After::Keep(task) => matches!(task.state, TaskState::Failed(_)),
-    }
+    settled_as(after).is_some()
 }
 
 /// The job of a change, where it has one; for log lines.

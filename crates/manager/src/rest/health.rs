@@ -10,8 +10,9 @@ use model::Offer;
 use serde::Serialize;
 
 use super::failure::Failure;
-use super::{Shared, rows};
+use super::{App, Shared, rows};
 use crate::clock;
+use crate::metrics::Seen;
 
 /// The process answers.
 pub(super) async fn alive() -> &'static str {
@@ -40,10 +41,24 @@ pub(super) async fn ready(State(app): Shared) -> Result<Json<Ready>, Failure> {
 }
 
 pub(super) async fn metrics(State(app): Shared) -> Response {
-    let term = app.seat.lead().map(|lead| lead.term);
-    let text = app.metrics.to_text(app.store.round_trips(), term);
-    let prometheus = HeaderValue::from_static("text/plain; version=0.0.4");
-    ([(header::CONTENT_TYPE, prometheus)], text).into_response()
+    let seen = seen(&app).await;
+    let text = app.metrics.to_text(&seen);
+    let openmetrics = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+    ([(header::CONTENT_TYPE, HeaderValue::from_static(openmetrics))], text).into_response()
+}
+
+async fn seen(app: &App) -> Seen {
+    let mut seen = Seen::default();
+    if let Some(lead) = app.seat.lead() {
+        let looked = lead.look(|world, _, now| Seen::of(world, now)).await;
+        seen = Seen { term: lead.term, ..looked.unwrap_or_default() };
+    }
+    seen.round_trips = app.store.round_trips();
+    // Without a database the rest is all the more worth telling.
+    match app.store.cost(clock::now()).await {
+        Ok(sums) => seen.with_cost(&sums),
+        Err(_) => seen,
+    }
 }
 
 pub(super) async fn cost(State(app): Shared) -> Result<Json<CostView>, Failure> {

@@ -6,6 +6,7 @@ mod guard;
 mod health;
 mod jobs;
 mod logs;
+mod measure;
 mod nodes;
 mod outputs;
 mod rows;
@@ -130,5 +131,6 @@ pub(crate) fn router(app: Arc<App>) -> Router {
         .layer(DefaultBodyLimit::disable())
         .layer(from_fn_with_state(Arc::clone(&app), guard::guard))
         .layer(from_fn(guard::harden))
+        .layer(from_fn_with_state(Arc::clone(&app), measure::measure))
         .with_state(app)
 }

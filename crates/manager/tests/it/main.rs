@@ -7,6 +7,7 @@ mod idempotency;
 mod input;
 mod leadership;
 mod logs;
+mod metrics;
 mod scene;
 mod shutdown;
 mod tokens;
