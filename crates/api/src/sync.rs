@@ -175,11 +175,17 @@ impl Stream {
     }
 }
 
+/// Where everything of a job is in the object store.
+pub fn job_key(namespace: &model::Namespace, job: model::JobId) -> String {
+    format!("{namespace}/{job}")
+}
+
 /// Where an attempt's files are in the object store; the key contains the attempt, so that two
 /// attempts never write one key (DESIGN §4.2).
 pub fn attempt_key(namespace: &model::Namespace, attempt: AttemptId) -> String {
     let task = attempt.task;
-    format!("{namespace}/{}/{}/{}/{}", task.job, task.group, task.index, attempt.attempt)
+    let job = job_key(namespace, task.job);
+    format!("{job}/{}/{}/{}", task.group, task.index, attempt.attempt)
 }
 
 /// The key of an attempt's stream.

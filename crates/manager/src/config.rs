@@ -30,6 +30,8 @@ pub struct Config {
     pub timing: Timing,
     /// What a client may ask of it.
     pub limits: Limits,
+    /// How long what is over is kept.
+    pub retention: Retention,
 }
 
 impl Config {
@@ -45,6 +47,7 @@ impl Config {
             control: control::Config::default(),
             timing: Timing::default(),
             limits: Limits::default(),
+            retention: Retention::default(),
         }
     }
 
@@ -129,6 +132,31 @@ impl Default for Timing {
             plan_ms: 50,
             replan_ms: 1_000,
             shutdown_ms: 5_000,
+        }
+    }
+}
+
+/// How long what is over is kept. What is unsettled, and what it comes after, is always kept; so
+/// is every dollar of the bill.
+#[derive(Debug, Clone)]
+pub struct Retention {
+    /// Settled jobs with their tasks, attempts, logs and outputs.
+    pub jobs_ms: u64,
+    /// At most so many settled jobs.
+    pub jobs: u64,
+    /// Everything else.
+    pub rest: store::Keep,
+    /// Between two rounds.
+    pub round_ms: u64,
+}
+
+impl Default for Retention {
+    fn default() -> Self {
+        Self {
+            jobs_ms: 30 * 24 * 3_600_000,
+            jobs: 1_000_000,
+            rest: store::Keep::default(),
+            round_ms: 60_000,
         }
     }
 }

@@ -13,11 +13,12 @@ pub mod market;
 mod metrics;
 mod nodes;
 mod rest;
+mod retention;
 mod run;
 mod secret;
 mod serve;
 mod tokens;
 mod upkeep;
 
-pub use config::{CloudChoice, Config, Limits, Listen, Timing};
+pub use config::{CloudChoice, Config, Limits, Listen, Retention, Timing};
 pub use run::{Manager, StartError, run};

@@ -89,8 +89,8 @@ const ENDS: [AttemptEnd; 7] = [
     AttemptEnd::Returned,
 ];
 /// What retention deletes.
-const DELETED: [&str; 7] =
-    ["commits", "answers", "jobs", "objects", "explanations", "nodes", "items"];
+const DELETED: [&str; 8] =
+    ["commits", "answers", "jobs", "objects", "explanations", "nodes", "intents", "items"];
 
 fn fast() -> Histogram {
     Histogram::new(FAST)

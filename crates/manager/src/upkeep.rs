@@ -5,11 +5,9 @@ use std::time::Duration;
 
 use store::{StoreError, TokenKind};
 
-use crate::clock;
 use crate::rest::App;
+use crate::{clock, retention};
 
-/// Between two rounds.
-const PERIOD: Duration = Duration::from_secs(60);
 /// A node's token is made after its birth is durable, and must not be taken for one of a node
 /// that is gone meanwhile.
 const YOUNG_TOKEN_MS: u64 = 60_000;
@@ -26,24 +24,19 @@ pub(crate) async fn run(app: Arc<App>) {
 }
 
 async fn rounds(app: &App) {
+    let period = Duration::from_millis(app.config.retention.round_ms);
     loop {
-        tokio::time::sleep(PERIOD).await;
+        tokio::time::sleep(period).await;
         if app.seat.lead().is_none() {
             continue;
         }
-        if let Err(fault) = trim(app).await {
-            tracing::warn!(%fault, "the log could not be trimmed");
+        if let Err(fault) = retention::forget(app).await {
+            tracing::warn!(%fault, "what is too old could not be deleted");
         }
         if let Err(fault) = forget_gone_nodes(app).await {
             tracing::warn!(%fault, "tokens of nodes that are gone could not be removed");
         }
     }
-}
-
-async fn trim(app: &App) -> Result<(), StoreError> {
-    let now = clock::now();
-    while app.store.trim(&store::Keep::default(), now).await?.more {}
-    Ok(())
 }
 
 async fn forget_gone_nodes(app: &App) -> Result<(), StoreError> {

@@ -1,6 +1,6 @@
 //! Deleting settled jobs.
 
-use model::{Clamp, JobId, Timestamp};
+use model::{Clamp, JobId, Namespace, Timestamp};
 
 use crate::session::{Value, Writing, numbers, records};
 use crate::trim::BATCH;
@@ -19,6 +19,7 @@ pub struct Deleted {
 
 records! {
     IdRow { id: i64 }
+    OwnedRow { id: i64, namespace: String }
     NumberRow { number: i64 }
     SpentRow {
         node: i64, kind: String, from_ms: i64, to_ms: i64, micro_usd: i64,
@@ -42,29 +43,34 @@ const PARTS: [(&str, &str); 6] = [
 impl Store {
     /// Settled jobs that are to be deleted, at most 500, those that settled first before others:
     /// all that settled before a time, and as many as there are more than `most`. One that an
-    /// unsettled job comes after is not among them.
+    /// unsettled job comes after is not among them. With whose they are: the keys of their objects
+    /// begin with it.
     pub async fn settled_before(
         &self,
         before: Timestamp,
         most: u64,
-    ) -> Result<Vec<JobId>, StoreError> {
+    ) -> Result<Vec<(JobId, Namespace)>, StoreError> {
         let sql = "SELECT COUNT(*) AS number FROM jobs WHERE state = 'settled'";
         let counted: Option<NumberRow> = self.first(sql, &[]).await?;
         let settled: u64 = counted.map_or(0, |row| row.number.clamped());
         let above: u32 = settled.saturating_sub(most).clamped();
         let sql = format!(
-            "SELECT id FROM jobs WHERE state = 'settled' AND settled_ms < $1 AND {IS_FREE} \
+            "SELECT id, namespace FROM jobs WHERE state = 'settled' AND settled_ms < $1 AND {IS_FREE} \
              ORDER BY settled_ms, id LIMIT $2"
         );
         let oldest = |before: i64, limit: u32| [before.into(), limit.into()];
         let by_age = oldest(before.as_ms(), BATCH);
-        let mut rows: Vec<IdRow> = self.all(sqlx::AssertSqlSafe(sql.clone()), &by_age).await?;
+        let mut rows: Vec<OwnedRow> = self.all(sqlx::AssertSqlSafe(sql.clone()), &by_age).await?;
         let above = above.min(BATCH);
         if u32::try_from(rows.len()).is_ok_and(|aged| aged < above) {
             // Both begin with the oldest: the longer list holds the other one.
             rows = self.all(sqlx::AssertSqlSafe(sql), &oldest(i64::MAX, above)).await?;
         }
-        Ok(rows.into_iter().map(|row| JobId::from_sql(row.id)).collect())
+        let owned = |row: OwnedRow| {
+            let namespace = row.namespace.parse().map_err(StoreError::corrupt)?;
+            Ok((JobId::from_sql(row.id), namespace))
+        };
+        rows.into_iter().map(owned).collect()
     }
 
     /// Deletes settled jobs and what is kept of them, in batches: their own rows at once (those of

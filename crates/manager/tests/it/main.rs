@@ -8,6 +8,7 @@ mod input;
 mod leadership;
 mod logs;
 mod metrics;
+mod retention;
 mod scene;
 mod shutdown;
 mod tokens;
