@@ -48,7 +48,7 @@ pub(crate) fn ended(
     }
 }
 
-fn place(job: u64, group: u16, index: u32, task: Task) -> Change {
+pub(crate) fn place(job: u64, group: u16, index: u32, task: Task) -> Change {
     Change::Placed { attempt: task_id(job, group, index).attempt(task.attempt), task }
 }
 

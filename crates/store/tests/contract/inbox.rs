@@ -152,3 +152,40 @@ async fn what_is_old_is_trimmed(database: &Database) {
     assert_eq!(database.store.log(0, 10).await.unwrap().len(), 1, "the newest is kept");
     leading.expect_loaded().await;
 }
+
+#[tokio::test]
+async fn a_full_inbox_refuses_on_sqlite() {
+    let mut database = Database::sqlite().await;
+    database.store = database.store.with_inbox_rows(3);
+    a_full_inbox_refuses(&database).await;
+}
+
+#[tokio::test]
+async fn a_full_inbox_refuses_on_postgres() {
+    let mut database = Database::postgres().await;
+    database.store = database.store.with_inbox_rows(3);
+    a_full_inbox_refuses(&database).await;
+    database.drop().await;
+}
+
+async fn a_full_inbox_refuses(database: &Database) {
+    let mut leading = database.lead().await;
+    let store = &database.store;
+    let stop = |number| InboxMessage::StopJob { job: job_id(number) };
+    let first = key(1, "first");
+    assert_eq!(store.post(&[stop(1), stop(2)], Some(&first)).await.unwrap(), Posted::Accepted);
+    // A burst may go above it: what is there already counts.
+    store.post(&[submit(3), stop(4)], None).await.unwrap();
+    let refused = store.post(&[submit(5)], Some(&key(1, "other"))).await.unwrap();
+    assert_eq!(refused, Posted::Replayed("first".into()), "what was accepted is said again");
+    let mut new = key(2, "new");
+    new.key = "k2".into();
+    let refused = store.post(&[submit(5)], Some(&new)).await;
+    assert!(matches!(refused, Err(StoreError::InboxFull { rows: 3 })), "{refused:?}");
+    let rows: Vec<i64> = store.inbox(10).await.unwrap().iter().map(|row| row.row).collect();
+    assert_eq!(rows.len(), 4);
+    // The span of numbers is still long when there is room again.
+    leading.commit(&[Change::InboxDone { rows: rows[1..3].to_vec() }]).await;
+    assert_eq!(store.post(&[submit(5)], Some(&new)).await.unwrap(), Posted::Accepted);
+    assert!(matches!(store.post(&[stop(6)], None).await, Err(StoreError::InboxFull { .. })));
+}

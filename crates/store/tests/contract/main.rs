@@ -3,12 +3,15 @@
 
 #![expect(clippy::unwrap_used, reason = "a test's helpers are tests, too")]
 
+mod changes;
 mod commits;
 mod histories;
 mod inbox;
+mod items;
 mod leases;
 mod proxy;
 mod reads;
+mod retention;
 mod support;
 
 /// Each function becomes a test on SQLite and one on Postgres.

@@ -48,6 +48,27 @@ impl Database {
         Self { store, url, postgres: Some((admin, name)), _folder: None }
     }
 
+    /// Its file, of SQLite, which outlives the store.
+    pub(crate) fn into_folder(self) -> Option<TempDir> {
+        self._folder
+    }
+
+    /// A number that a statement of the test's own making gives.
+    pub(crate) async fn number(&self, sql: &str) -> i64 {
+        use sqlx::{AssertSqlSafe, Connection};
+        if self.postgres.is_some() {
+            let mut raw = sqlx::PgConnection::connect(&self.url).await.unwrap();
+            return sqlx::query_scalar(AssertSqlSafe(sql.to_owned()))
+                .fetch_one(&mut raw)
+                .await
+                .unwrap();
+        }
+        let options = sqlx::sqlite::SqliteConnectOptions::new();
+        let options = options.filename(self.url.strip_prefix("sqlite:").unwrap());
+        let mut raw = sqlx::SqliteConnection::connect_with(&options).await.unwrap();
+        sqlx::query_scalar(AssertSqlSafe(sql.to_owned())).fetch_one(&mut raw).await.unwrap()
+    }
+
     /// Tests that fail leave theirs behind, to be looked at.
     pub(crate) async fn drop(self) {
         self.store.close().await;
