@@ -130,6 +130,12 @@ impl Cluster {
                 format!("job {} {}", job.number(), if *taken_in { "taken in" } else { "waits" })
             }
             Change::JobTakenIn { job, .. } => format!("job {} taken in", job.number()),
+            Change::JobPatched { job, patch, .. } => {
+                let patch = serde_json::to_string(patch).expect("a patch is JSON");
+                format!("job {} patched: {patch}", job.number())
+            }
+            Change::JobRetried { job, .. } => format!("job {} comes back", job.number()),
+            Change::TaskRetried { task, .. } => format!("{} retried", task.index),
             Change::JobStopping { job, cause } => {
                 format!("job {} stopping: {cause:?}", job.number())
             }
