@@ -3,6 +3,7 @@
 pub mod client;
 pub mod document;
 pub mod event;
+pub mod job_document;
 pub mod problem;
 pub mod sync;
 pub mod view;

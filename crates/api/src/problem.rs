@@ -62,6 +62,8 @@ pub enum ProblemKind {
     Overloaded,
     /// 503: ask the replica in `leader`, or again in a moment.
     NotLeader,
+    /// 503: nothing was taken: wait as `Retry-After` says.
+    Unavailable,
     /// 500: our fault; it is in the log.
     Internal,
 }
@@ -84,7 +86,30 @@ impl ProblemKind {
             Self::Invalid | Self::KeyReused => 422,
             Self::Overloaded => 429,
             Self::Internal => 500,
-            Self::NotLeader => 503,
+            Self::NotLeader | Self::Unavailable => 503,
+        }
+    }
+
+    /// As in `type`.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Malformed => "malformed",
+            Self::Invalid => "invalid",
+            Self::Unauthorized => "unauthorized",
+            Self::Forbidden => "forbidden",
+            Self::NotFound => "not-found",
+            Self::MethodNotAllowed => "method-not-allowed",
+            Self::Conflict => "conflict",
+            Self::Gone => "gone",
+            Self::PreconditionFailed => "precondition-failed",
+            Self::TooLarge => "too-large",
+            Self::UnsupportedMediaType => "unsupported-media-type",
+            Self::KeyReused => "key-reused",
+            Self::Timeout => "timeout",
+            Self::Overloaded => "overloaded",
+            Self::NotLeader => "not-leader",
+            Self::Unavailable => "unavailable",
+            Self::Internal => "internal",
         }
     }
 
@@ -106,6 +131,7 @@ impl ProblemKind {
             Self::Timeout => "The request came too slowly",
             Self::Overloaded => "Too many requests",
             Self::NotLeader => "This replica does not lead",
+            Self::Unavailable => "Not at this moment",
             Self::Internal => "Something went wrong here",
         }
     }

@@ -12,6 +12,7 @@ use std::sync::Arc;
 use model::{AttemptId, GroupId, GroupSpec, NodeId, Resources};
 pub use model::{InventoryItem, NodeNotice, Stats, Transition};
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 /// How long the leader keeps a poll that it has nothing for.
 pub const POLL_WAIT_MS: u64 = 15_000;
@@ -19,22 +20,23 @@ pub const POLL_WAIT_MS: u64 = 15_000;
 pub const MAX_TRANSITIONS: usize = 2_000;
 
 /// `POST /v1/nodes/join`.
-#[derive(Debug, Clone, Serialize, Deserialize)]
+#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct JoinRequest {
     /// Who it is.
     pub proof: Proof,
     /// Chosen by the digester at its first start and kept with its spool; the first join binds
     /// the node to it. 63 bits.
+    #[schema(maximum = 9_223_372_036_854_775_807_u64)]
     pub session: u64,
-    /// What tasks may use of the machine.
+    /// What tasks may use of the machine; some cpu and some memory at the least.
     pub capacity: Resources,
     /// Of changes, spool and sync.
     pub format: u32,
 }
 
 /// How a digester proves that it may join.
-#[derive(Debug, Clone, Serialize, Deserialize)]
+#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub enum Proof {
     /// A launched machine: the cloud's signed document.
@@ -52,7 +54,7 @@ pub enum Proof {
 }
 
 /// The answer to a join.
-#[derive(Debug, Clone, Serialize, Deserialize)]
+#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
 pub struct JoinAnswer {
     /// The node that it is.
     pub node: NodeId,
@@ -63,10 +65,11 @@ pub struct JoinAnswer {
 }
 
 /// `POST /v1/nodes/{id}/sync`.
-#[derive(Debug, Clone, Serialize, Deserialize)]
+#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct SyncRequest {
     /// As in the join.
+    #[schema(maximum = 9_223_372_036_854_775_807_u64)]
     pub session: u64,
     /// Grows with each poll of a session.
     pub poll: u64,
@@ -92,7 +95,7 @@ pub struct SyncRequest {
 }
 
 /// The answer to a sync.
-#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, Serialize, Deserialize, ToSchema)]
 pub struct SyncAnswer {
     /// The leader's term.
     pub term: u64,
@@ -103,6 +106,7 @@ pub struct SyncAnswer {
     pub assign: Vec<Assignment>,
     /// The specs of `assign`'s groups, each once.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    #[schema(value_type = BTreeMap<String, GroupWork>)]
     pub groups: BTreeMap<GroupId, GroupWork>,
     /// Attempts to stop, or whose number is no longer valid.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
@@ -122,7 +126,7 @@ pub struct SyncAnswer {
 }
 
 /// One attempt to run.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Assignment {
     /// The fence.
     pub attempt: AttemptId,
@@ -131,11 +135,12 @@ pub struct Assignment {
     pub held: bool,
     /// Its `$EBB_ITEM`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>)]
     pub item: Option<Arc<str>>,
 }
 
 /// What all tasks of a group share. The items are left out of `spec`.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct GroupWork {
     /// Whose job it is: part of the keys of outputs.
     pub namespace: model::Namespace,
@@ -145,7 +150,20 @@ pub struct GroupWork {
 
 /// Somebody reads the output of a running attempt: the digester sends what there is past
 /// `offset`, by `POST /v1/nodes/{id}/tail?attempt=&stream=&offset=` with the bytes as body.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(
+    Debug,
+    Clone,
+    Copy,
+    PartialEq,
+    Eq,
+    PartialOrd,
+    Ord,
+    Serialize,
+    Deserialize,
+    ToSchema,
+    utoipa::IntoParams,
+)]
+#[into_params(parameter_in = Query)]
 pub struct TailRequest {
     /// The attempt.
     pub attempt: AttemptId,
@@ -156,7 +174,7 @@ pub struct TailRequest {
 }
 
 /// An output stream of a process.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum Stream {
     /// Standard output.

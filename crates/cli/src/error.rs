@@ -144,6 +144,7 @@ impl From<Problem> for Failure {
             ProblemKind::Timeout
             | ProblemKind::Overloaded
             | ProblemKind::NotLeader
+            | ProblemKind::Unavailable
             | ProblemKind::Internal => Kind::Unreachable,
         };
         let next = match problem.kind {
@@ -151,7 +152,10 @@ impl From<Problem> for Failure {
                 Some("set EBB_TOKEN, or ask on the manager's machine: ebb token create".to_owned())
             }
             ProblemKind::NotFound => Some("ebb status".to_owned()),
-            ProblemKind::Timeout | ProblemKind::Overloaded | ProblemKind::NotLeader => {
+            ProblemKind::Timeout
+            | ProblemKind::Overloaded
+            | ProblemKind::NotLeader
+            | ProblemKind::Unavailable => {
                 Some("the same again in a moment".to_owned())
             }
             ProblemKind::Internal => Some("look into the manager's log".to_owned()),

@@ -346,7 +346,10 @@ async fn refusal(response: Response) -> CallError {
     };
     match problem.kind {
         ProblemKind::NotLeader => CallError::NotLeader(problem.leader),
-        ProblemKind::Overloaded | ProblemKind::Internal | ProblemKind::Timeout => {
+        ProblemKind::Overloaded
+        | ProblemKind::Unavailable
+        | ProblemKind::Internal
+        | ProblemKind::Timeout => {
             CallError::Later(problem.to_string())
         }
         _ => CallError::Unknown(problem),

@@ -1,11 +1,12 @@
 //! What a node reports of itself: the core of a sync (DESIGN §5).
 
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 use crate::{AttemptId, LogPart, NoticeKind, Outcome, TaskResult};
 
 /// A change of one attempt.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum Transition {
     /// Its process runs.
@@ -45,7 +46,7 @@ impl Transition {
 }
 
 /// An attempt that a digester has.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct InventoryItem {
     /// The fence.
     pub attempt: AttemptId,
@@ -54,7 +55,7 @@ pub struct InventoryItem {
 }
 
 /// A notice that the node itself has seen: remaining time, for its clock is its own.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct NodeNotice {
     /// What is announced.
     pub kind: NoticeKind,
@@ -63,7 +64,7 @@ pub struct NodeNotice {
 }
 
 /// A digester's state, cached by the leader and never stored.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Stats {
     /// Processes that run.
     pub running: u32,

@@ -136,7 +136,9 @@ pub enum Cause {
 }
 
 /// How a process ended, as its node reports it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[derive(
+    Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, ToSchema,
+)]
 #[serde(rename_all = "kebab-case", tag = "kind")]
 pub enum Outcome {
     /// By itself, with a code.
@@ -521,7 +523,7 @@ impl fmt::Display for TaskStatus {
 }
 
 /// What an attempt left behind, as its node reports it.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct TaskResult {
     /// How its process ended.
     pub outcome: Outcome,
@@ -536,6 +538,7 @@ pub struct TaskResult {
     pub outputs: Vec<OutputFile>,
     /// The node's own words on what went wrong.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>)]
     pub message: Option<Arc<str>>,
 }
 

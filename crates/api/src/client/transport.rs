@@ -73,7 +73,7 @@ impl Client {
                 ClientError::Unreachable { .. } => call.repeatable || untaken,
                 ClientError::Problem(problem) => match problem.kind {
                     // Nothing was taken: a submit may be sent again, too.
-                    ProblemKind::Overloaded => true,
+                    ProblemKind::Overloaded | ProblemKind::Unavailable => true,
                     ProblemKind::NotLeader => call.repeatable || elsewhere,
                     _ => false,
                 },
