@@ -1,5 +1,7 @@
 //! Deleting settled jobs.
 
+use std::collections::BTreeMap;
+
 use model::{Clamp, JobId, Namespace, Timestamp};
 
 use crate::session::{Value, Writing, numbers, records};
@@ -26,9 +28,10 @@ records! {
     }
 }
 
-/// No unsettled job comes after it.
-const IS_FREE: &str = "NOT EXISTS (SELECT 1 FROM job_after a JOIN jobs d ON d.id = a.job \
-     WHERE a.dep = jobs.id AND d.state <> 'settled')";
+/// No unsettled job comes after it. Counted one by one: as a join, Postgres would go through all
+/// unsettled jobs.
+const IS_FREE: &str = "(SELECT COUNT(*) FROM job_after a WHERE a.dep = jobs.id \
+     AND (SELECT d.state FROM jobs d WHERE d.id = a.job) <> 'settled') = 0";
 
 /// Tables of rows that a job has, with the rest of their keys.
 const PARTS: [(&str, &str); 6] = [
@@ -51,8 +54,10 @@ impl Store {
         most: u64,
     ) -> Result<Vec<(JobId, Namespace)>, StoreError> {
         let sql = "SELECT COUNT(*) AS number FROM jobs WHERE state = 'settled'";
-        let counted: Option<NumberRow> = self.first(sql, &[]).await?;
-        let settled: u64 = counted.map_or(0, |row| row.number.clamped());
+        let mut snapshot = self.snapshot().await?;
+        let counted: Vec<NumberRow> = snapshot.all(sql, &[]).await?;
+        let settled: u64 = counted.first().map_or(0, |row| row.number.clamped());
+        snapshot.use_indexes().await?;
         let above: u32 = settled.saturating_sub(most).clamped();
         let sql = format!(
             "SELECT id, namespace FROM jobs WHERE state = 'settled' AND settled_ms < $1 AND {IS_FREE} \
@@ -60,12 +65,14 @@ impl Store {
         );
         let oldest = |before: i64, limit: u32| [before.into(), limit.into()];
         let by_age = oldest(before.as_ms(), BATCH);
-        let mut rows: Vec<OwnedRow> = self.all(sqlx::AssertSqlSafe(sql.clone()), &by_age).await?;
+        let mut rows: Vec<OwnedRow> =
+            snapshot.all(sqlx::AssertSqlSafe(sql.clone()), &by_age).await?;
         let above = above.min(BATCH);
         if u32::try_from(rows.len()).is_ok_and(|aged| aged < above) {
             // Both begin with the oldest: the longer list holds the other one.
-            rows = self.all(sqlx::AssertSqlSafe(sql), &oldest(i64::MAX, above)).await?;
+            rows = snapshot.all(sqlx::AssertSqlSafe(sql), &oldest(i64::MAX, above)).await?;
         }
+        snapshot.end().await?;
         let owned = |row: OwnedRow| {
             let namespace = row.namespace.parse().map_err(StoreError::corrupt)?;
             Ok((JobId::from_sql(row.id), namespace))
@@ -79,6 +86,7 @@ impl Store {
     /// their nodes.
     pub async fn delete_jobs(&self, ids: &[JobId]) -> Result<Deleted, StoreError> {
         let mut writing = self.writing().await?;
+        writing.use_indexes().await?;
         let mut deleted = Deleted::default();
         let batch = usize::try_from(BATCH).unwrap_or(usize::MAX);
         let (now, later) = ids.split_at(ids.len().min(batch));
@@ -152,8 +160,7 @@ impl Store {
         let values = [jobs.clone(), room.into()];
         let rows: Vec<SpentRow> = writing.all(sqlx::AssertSqlSafe(sql), &values).await?;
         let folded = rows.len() as u64;
-        let mut sums: std::collections::BTreeMap<(i64, String), (i64, i64, i64)> =
-            std::collections::BTreeMap::new();
+        let mut sums: BTreeMap<(i64, String), (i64, i64, i64)> = BTreeMap::new();
         for row in rows {
             let sum = sums.entry((row.node, row.kind)).or_insert((row.from_ms, row.to_ms, 0));
             *sum = (sum.0.min(row.from_ms), sum.1.max(row.to_ms), sum.2 + row.micro_usd);

@@ -124,8 +124,8 @@ impl Store {
     /// after a job that is not settled.
     pub async fn backlog(&self, limit: u32) -> Result<Vec<BacklogRow>, StoreError> {
         let sql = "SELECT id, spec, submitted_ms FROM jobs WHERE state = 'backlog' \
-             AND NOT EXISTS (SELECT 1 FROM job_after a LEFT JOIN jobs d ON d.id = a.dep \
-             WHERE a.job = jobs.id AND (d.state IS NULL OR d.state <> 'settled')) \
+             AND (SELECT 1 FROM job_after a LEFT JOIN jobs d ON d.id = a.dep \
+             WHERE a.job = jobs.id AND (d.state IS NULL OR d.state <> 'settled') LIMIT 1) IS NULL \
              ORDER BY priority DESC, id LIMIT $1";
         let rows: Vec<BacklogRecord> = self.all(sql, &[limit.into()]).await?;
         let row = |row: BacklogRecord| {

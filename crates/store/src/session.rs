@@ -233,6 +233,14 @@ impl Writing {
         })
     }
 
+    /// See [`Snapshot::use_indexes`].
+    pub(crate) async fn use_indexes(&mut self) -> Result<(), StoreError> {
+        if let Self::Postgres(transaction) = self {
+            sqlx::query(USE_INDEXES).execute(&mut **transaction).await?;
+        }
+        Ok(())
+    }
+
     pub(crate) async fn commit(self) -> Result<(), StoreError> {
         match self {
             Self::Sqlite(transaction) => transaction.commit().await?,
@@ -241,6 +249,8 @@ impl Writing {
         Ok(())
     }
 }
+
+const USE_INDEXES: &str = "SET LOCAL enable_seqscan = off";
 
 enum Reading {
     Sqlite(Transaction<'static, Sqlite>),
@@ -301,6 +311,15 @@ impl Snapshot<'_> {
         if let Reading::Postgres(transaction) = &mut self.transaction {
             self.store.count_trip();
             sqlx::query("SET LOCAL statement_timeout = 0").execute(&mut **transaction).await?;
+        }
+        Ok(())
+    }
+
+    /// For statements of which few rows are wanted, whatever the statistics of large tables say.
+    pub(crate) async fn use_indexes(&mut self) -> Result<(), StoreError> {
+        if let Reading::Postgres(transaction) = &mut self.transaction {
+            self.store.count_trip();
+            sqlx::query(USE_INDEXES).execute(&mut **transaction).await?;
         }
         Ok(())
     }

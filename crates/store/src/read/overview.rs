@@ -43,7 +43,7 @@ fn jobs_sql() -> String {
 }
 
 impl Store {
-    /// How much there is of everything, at one moment. A million settled jobs cost about a tenth of
+    /// How much there is of everything, at one moment. A million settled jobs cost about a fifth of
     /// a second; what is unsettled costs as much as reading its rows.
     pub async fn overview(&self) -> Result<Overview, StoreError> {
         let mut snapshot = self.snapshot().await?;
