@@ -5,11 +5,14 @@
 //! error of its client.
 
 mod calls;
+mod events;
 mod options;
+mod sse;
 mod transport;
 
 pub use calls::LogStream;
-pub use options::{JobsQuery, LogsQuery, NodesQuery, TasksQuery};
+pub use events::EventStream;
+pub use options::{EventsQuery, JobsQuery, LogsQuery, NodesQuery, TasksQuery};
 
 use std::sync::{Arc, Mutex};
 use std::time::Duration;

@@ -5,16 +5,18 @@ use model::{JobId, NodeId, Offer, TaskId};
 use reqwest::{Method, Response};
 use serde_json::Value;
 
-use super::transport::{Body, Call, unreachable};
+use super::transport::{Body, Call, Content, unreachable};
 use super::{Client, ClientError, JobsQuery, LogsQuery, NodesQuery, TasksQuery};
 use crate::sync::{JoinAnswer, JoinRequest, SyncAnswer, SyncRequest};
 use crate::view::{
-    AttemptView, CostView, Explanation, JobDetail, JobView, NodeView, OutputView, Page, ResultView,
-    Submitted, TaskView, TokenMade, TokenRequest, TokenView,
+    AttemptView, CostView, Explanation, ItemsStored, JobDetail, JobView, NodeView, OutputView,
+    Page, ResultView, Retried, RetryRequest, Submitted, TaskView, TokenMade, TokenRequest,
+    TokenView,
 };
 
 const JSON: &str = "application/json";
 const NDJSON: &str = "application/x-ndjson";
+const MERGE_PATCH: &str = "application/merge-patch+json";
 
 /// The bytes of a log or an output, as they come.
 #[derive(Debug)]
@@ -48,7 +50,11 @@ fn json_body<T: serde::Serialize>(value: &T) -> Result<Body, ClientError> {
         url: String::new(),
         reason: format!("the request has no JSON: {fault}"),
     })?;
-    Ok(Body { content_type: JSON, bytes: bytes.into(), idempotency_key: None })
+    Ok(Body { content_type: JSON, content: Content::Bytes(bytes.into()) })
+}
+
+fn keyed(idempotency_key: Option<&str>) -> Vec<(&'static str, String)> {
+    idempotency_key.map(|key| ("idempotency-key", key.to_owned())).into_iter().collect()
 }
 
 /// A path's segments, so that no byte of them ends it.
@@ -78,11 +84,10 @@ impl Client {
         document: &Value,
         idempotency_key: Option<&str>,
     ) -> Result<Submitted, ClientError> {
-        let mut body = json_body(document)?;
-        body.idempotency_key = idempotency_key.map(str::to_owned);
+        let (body, headers) = (Some(json_body(document)?), keyed(idempotency_key));
         let repeatable = idempotency_key.is_some();
         let call = Call::new(Method::POST, "/v1/jobs");
-        self.json(Call { body: Some(body), repeatable, ..call }).await
+        self.json(Call { body, headers, repeatable, ..call }).await
     }
 
     /// Submits up to 10,000 documents, all or none.
@@ -92,11 +97,10 @@ impl Client {
         idempotency_key: Option<&str>,
     ) -> Result<Vec<Submitted>, ClientError> {
         let lines: String = documents.iter().map(|document| format!("{document}\n")).collect();
-        let idempotency_key = idempotency_key.map(str::to_owned);
-        let repeatable = idempotency_key.is_some();
-        let body = Body { content_type: NDJSON, bytes: lines.into(), idempotency_key };
+        let (headers, repeatable) = (keyed(idempotency_key), idempotency_key.is_some());
+        let body = Body { content_type: NDJSON, content: Content::Bytes(lines.into()) };
         let call = Call::new(Method::POST, "/v1/jobs");
-        let response = self.send(Call { body: Some(body), repeatable, ..call }).await?;
+        let response = self.send(Call { body: Some(body), headers, repeatable, ..call }).await?;
         let url = response.url().to_string();
         let bytes = response.bytes().await.map_err(|fault| unreachable(&url, &fault))?;
         serde_json::Deserializer::from_slice(&bytes)
@@ -118,6 +122,45 @@ impl Client {
     /// Wants a job gone; done when its tasks are settled.
     pub async fn stop_job(&self, id: JobId) -> Result<(), ClientError> {
         self.send(Call::new(Method::DELETE, format!("/v1/jobs/{id}"))).await.map(|_| ())
+    }
+
+    /// Changes the mutable fields of a job that `patch` names (RFC 7396); with a revision, only if
+    /// nobody has changed it since.
+    pub async fn patch_job(
+        &self,
+        id: JobId,
+        patch: &Value,
+        revision: Option<u32>,
+    ) -> Result<JobDetail, ClientError> {
+        let body = Body { content_type: MERGE_PATCH, ..json_body(patch)? };
+        let headers: Vec<_> =
+            revision.map(|revision| ("if-match", format!("\"{revision}\""))).into_iter().collect();
+        let call = Call::new(Method::PATCH, format!("/v1/jobs/{id}"));
+        self.json(Call { body: Some(body), headers, ..call }).await
+    }
+
+    /// Has tasks of a job run again.
+    pub async fn retry_job(
+        &self,
+        id: JobId,
+        request: &RetryRequest,
+    ) -> Result<Retried, ClientError> {
+        let call = Call::new(Method::POST, format!("/v1/jobs/{id}/retry"));
+        self.json(Call { body: Some(json_body(request)?), ..call }).await
+    }
+
+    /// Stores the texts of a group's tasks. `make` gives the body, a JSON string a line, anew each
+    /// time that it has to be sent.
+    pub async fn upload_items(
+        &self,
+        namespace: Option<&str>,
+        make: impl Fn() -> reqwest::Body + Send + Sync + 'static,
+    ) -> Result<ItemsStored, ClientError> {
+        let query = namespace.map(|name| ("namespace", name.to_owned())).into_iter().collect();
+        let body = Some(Body { content_type: NDJSON, content: Content::Stream(Box::new(make)) });
+        let call = Call::new(Method::POST, "/v1/items");
+        // Stored twice is only stored: what nobody uses is forgotten. A large one takes its time.
+        self.json(Call { query, body, repeatable: true, endless: true, ..call }).await
     }
 
     /// Why a job stands where it stands.
@@ -239,6 +282,18 @@ impl Client {
     /// Whether the manager is ready to serve.
     pub async fn ready(&self) -> Result<(), ClientError> {
         self.send(Call::get("/readyz")).await.map(|_| ())
+    }
+
+    /// What its clock says, as it writes it into its answers (RFC 9110, to the second).
+    pub async fn date(&self) -> Result<Option<String>, ClientError> {
+        let response = self.send(Call::get("/healthz")).await?;
+        let date = response.headers().get(reqwest::header::DATE);
+        Ok(date.and_then(|date| date.to_str().ok()).map(str::to_owned))
+    }
+
+    /// The description of all that it serves.
+    pub async fn openapi(&self) -> Result<Value, ClientError> {
+        self.json(Call::get("/openapi.json")).await
     }
 
     /// Joins as a node; the answer's token is for [`Client::sync`] of a client that bears it.

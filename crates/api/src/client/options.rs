@@ -1,7 +1,8 @@
 //! What lists can be narrowed by.
 
-use model::{JobStatus, TaskStatus};
+use model::{JobId, JobStatus, NodeId, TaskStatus};
 
+use crate::event::{EventId, EventKind};
 use crate::sync::Stream;
 
 /// Pairs of a query.
@@ -53,6 +54,19 @@ pub struct LogsQuery {
     pub follow: bool,
 }
 
+/// `GET /v1/events`.
+#[derive(Debug, Clone, Default)]
+pub struct EventsQuery {
+    /// Only those of this job, with its progress; such a stream ends when the job is settled.
+    pub job: Option<JobId>,
+    /// Only those of this node.
+    pub node: Option<NodeId>,
+    /// Only these kinds; all when empty.
+    pub kinds: Vec<EventKind>,
+    /// From after this one; by default from now on.
+    pub after: Option<EventId>,
+}
+
 fn pair<T: ToString>(key: &'static str, value: Option<&T>) -> Option<(&'static str, String)> {
     value.map(|value| (key, value.to_string()))
 }
@@ -89,6 +103,24 @@ impl NodesQuery {
         let all = self.all.then(|| ("all", "true".to_owned()));
         let paging = [pair("cursor", self.cursor.as_ref()), pair("limit", self.limit.as_ref())];
         all.into_iter().chain(paging.into_iter().flatten()).collect()
+    }
+}
+
+impl EventsQuery {
+    /// Without the place to begin, which is a header.
+    pub(super) fn pairs(&self) -> Pairs {
+        let kinds: Vec<_> = self.kinds.iter().map(|kind| word(*kind)).collect();
+        let kinds = (!kinds.is_empty()).then(|| ("kind", kinds.join(",")));
+        let filters = [pair("job", self.job.as_ref()), pair("node", self.node.as_ref())];
+        filters.into_iter().flatten().chain(kinds).collect()
+    }
+}
+
+/// As in JSON.
+fn word(kind: EventKind) -> String {
+    match serde_json::to_value(kind) {
+        Ok(serde_json::Value::String(word)) => word,
+        _ => String::new(),
     }
 }
 

@@ -19,6 +19,7 @@ pub(super) struct Call {
     pub(super) method: Method,
     pub(super) path: String,
     pub(super) query: Vec<(&'static str, String)>,
+    pub(super) headers: Vec<(&'static str, String)>,
     pub(super) body: Option<Body>,
     /// Whether asking twice does no harm.
     pub(super) repeatable: bool,
@@ -29,16 +30,22 @@ pub(super) struct Call {
 /// What is sent.
 pub(super) struct Body {
     pub(super) content_type: &'static str,
-    pub(super) bytes: bytes::Bytes,
-    pub(super) idempotency_key: Option<String>,
+    pub(super) content: Content,
+}
+
+/// Its bytes, or who makes them again for each time that it is sent.
+pub(super) enum Content {
+    Bytes(bytes::Bytes),
+    Stream(Box<dyn Fn() -> reqwest::Body + Send + Sync>),
 }
 
 impl Call {
     pub(super) fn new(method: Method, path: impl Into<String>) -> Self {
         // A PUT or DELETE asked twice has done the same once.
-        let repeatable = method != Method::POST;
-        let (query, body) = (Vec::new(), None);
-        Self { method, path: path.into(), query, body, repeatable, endless: false }
+        let repeatable = method != Method::POST && method != Method::PATCH;
+        let path = path.into();
+        let (query, headers, body) = (Vec::new(), Vec::new(), None);
+        Self { method, path, query, headers, body, repeatable, endless: false }
     }
 
     pub(super) fn get(path: impl Into<String>) -> Self {
@@ -62,9 +69,13 @@ impl Client {
         let mut wait = WAIT;
         loop {
             let base = self.base();
+            let mut asked = None;
             let (failure, untaken) = match self.request(&call, &base)?.send().await {
                 Ok(response) if response.status().is_success() => return Ok(response),
-                Ok(response) => (problem_of(response).await, false),
+                Ok(response) => {
+                    asked = retry_after(&response);
+                    (problem_of(response).await, false)
+                }
                 // Without a connection nothing was sent.
                 Err(fault) => (unreachable(&base, &fault), fault.is_connect()),
             };
@@ -79,10 +90,11 @@ impl Client {
                 },
                 ClientError::Protocol { .. } => false,
             };
-            if !passing || Instant::now() + wait > end {
+            let pause = if elsewhere { wait } else { asked.unwrap_or(wait).max(wait) };
+            if !passing || Instant::now() + pause > end {
                 return Err(failure);
             }
-            tokio::time::sleep(wait).await;
+            tokio::time::sleep(pause).await;
             wait = (wait * 2).min(MAX_WAIT);
         }
     }
@@ -115,10 +127,14 @@ impl Client {
             request = request.timeout(CALL_TIMEOUT);
         }
         if let Some(body) = &call.body {
-            request = request.header("content-type", body.content_type).body(body.bytes.clone());
-            if let Some(key) = &body.idempotency_key {
-                request = request.header("idempotency-key", key);
-            }
+            let content = match &body.content {
+                Content::Bytes(bytes) => bytes.clone().into(),
+                Content::Stream(make) => make(),
+            };
+            request = request.header("content-type", body.content_type).body(content);
+        }
+        for (name, value) in &call.headers {
+            request = request.header(*name, value);
         }
         Ok(request)
     }
@@ -131,6 +147,12 @@ pub(super) fn unreachable(url: &str, fault: &reqwest::Error) -> ClientError {
         cause = inner;
     }
     ClientError::Unreachable { url: url.to_owned(), reason: cause.to_string() }
+}
+
+/// How long the manager wants to be left alone.
+fn retry_after(response: &Response) -> Option<Duration> {
+    let value = response.headers().get(reqwest::header::RETRY_AFTER)?;
+    value.to_str().ok()?.parse().ok().map(Duration::from_secs)
 }
 
 async fn problem_of(response: Response) -> ClientError {
