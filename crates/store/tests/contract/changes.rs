@@ -17,6 +17,7 @@ on_both!(
     patches_change_rows_wherever_the_job_is,
     a_patch_in_the_commit_of_its_submit,
     a_settled_job_comes_back,
+    a_job_settles_and_comes_back_in_one_commit,
     what_may_be_retried_of_a_settled_job,
     a_job_that_is_forgotten_does_not_come_back,
     a_failed_task_comes_back,
@@ -176,6 +177,48 @@ async fn a_settled_job_comes_back(database: &Database) {
     assert_eq!((job.status, job.tasks.succeeded), (JobStatus::Succeeded, 4));
     let (_, tasks) = retry(leading.store, RetryOf::Unsuccessful).await;
     assert_eq!(tasks, 0);
+}
+
+/// The last of what happens to it is what counts.
+async fn a_job_settles_and_comes_back_in_one_commit(database: &Database) {
+    let mut leading = database.lead().await;
+    let first = placed(1, 1, Phase::Admitted);
+    let failed = Task { state: TaskState::Failed(Cause::Failed), ..first };
+    leading.commit(&[submitted(1, &[2]), place(1, 0, 0, first)]).await;
+    let spec = leading.world.durable.jobs[&job_id(1)].spec.clone();
+    let comes_back = |task: Task| Change::JobRetried {
+        job: job_id(1),
+        spec: spec.clone(),
+        submitted: at(5),
+        groups: vec![RetriedGroup { tasks: [(0, task)].into(), ..RetriedGroup::default() }],
+    };
+    let ends = |leading: &Leading<'_>, before: &[Change], status| {
+        let mut world = leading.world.clone();
+        before.iter().for_each(|change| world.apply(change));
+        let groups = world.durable.jobs[&job_id(1)].settled_groups();
+        Change::JobSettled { job: job_id(1), status, at: at(400), groups }
+    };
+    let stop = Change::JobStopping { job: job_id(1), cause: Cause::SiblingFailed };
+    let rest = Change::FreshCancelled { group: task_id(1, 0, 0).group_id(), from: 1, to: 2 };
+    let fails = ended(1, 0, 0, &first, AttemptEnd::Failed, After::Keep(failed));
+    let mut changes = vec![fails, stop.clone(), rest.clone()];
+    changes.push(ends(&leading, &changes, JobStatus::Failed));
+    changes.push(comes_back(Task { state: TaskState::Ready, ..first }));
+    leading.commit(&changes).await;
+    let job = leading.store.job(job_id(1)).await.unwrap().unwrap().job;
+    assert_eq!((job.status, job.settled, job.stopping), (JobStatus::Waiting, None, None));
+    assert_eq!((job.tasks.waiting, job.tasks.cancelled), (2, 0));
+
+    // It ends, comes back with a task that stays failed, and ends again.
+    let mut changes = vec![Change::RetryCancelled { task: task_id(1, 0, 0) }, rest.clone()];
+    changes.push(ends(&leading, &changes, JobStatus::Cancelled));
+    changes.extend([comes_back(failed), stop, rest]);
+    changes.push(ends(&leading, &changes, JobStatus::Failed));
+    leading.commit(&changes).await;
+    let job = leading.store.job(job_id(1)).await.unwrap().unwrap().job;
+    assert_eq!((job.status, job.stopping), (JobStatus::Failed, Some(Cause::SiblingFailed)));
+    assert_eq!((job.tasks.failed, job.tasks.cancelled, job.tasks.waiting), (1, 1, 0));
+    leading.expect_replayed().await;
 }
 
 async fn what_may_be_retried_of_a_settled_job(database: &Database) {
