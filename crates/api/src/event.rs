@@ -92,6 +92,63 @@ pub enum EventKind {
     NoticeKept,
 }
 
+impl EventKind {
+    /// All of them.
+    pub const ALL: [Self; 18] = [
+        Self::JobSubmitted,
+        Self::JobTakenIn,
+        Self::JobPatched,
+        Self::JobRetried,
+        Self::JobStopping,
+        Self::JobSettled,
+        Self::JobProgress,
+        Self::TaskAssigned,
+        Self::TaskStarted,
+        Self::TaskLeaving,
+        Self::TaskStopping,
+        Self::TaskEnded,
+        Self::TaskDue,
+        Self::TaskRetried,
+        Self::TasksCancelled,
+        Self::Node,
+        Self::Launch,
+        Self::NoticeKept,
+    ];
+
+    /// As in JSON, in queries and in `event:` fields.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::JobSubmitted => "job-submitted",
+            Self::JobTakenIn => "job-taken-in",
+            Self::JobPatched => "job-patched",
+            Self::JobRetried => "job-retried",
+            Self::JobStopping => "job-stopping",
+            Self::JobSettled => "job-settled",
+            Self::JobProgress => "job-progress",
+            Self::TaskAssigned => "task-assigned",
+            Self::TaskStarted => "task-started",
+            Self::TaskLeaving => "task-leaving",
+            Self::TaskStopping => "task-stopping",
+            Self::TaskEnded => "task-ended",
+            Self::TaskDue => "task-due",
+            Self::TaskRetried => "task-retried",
+            Self::TasksCancelled => "tasks-cancelled",
+            Self::Node => "node",
+            Self::Launch => "launch",
+            Self::NoticeKept => "notice-kept",
+        }
+    }
+}
+
+impl FromStr for EventKind {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let found = Self::ALL.into_iter().find(|kind| kind.as_str() == text);
+        found.ok_or_else(|| format!("`{text}` is no kind of event"))
+    }
+}
+
 /// One event: the fields that its kind has.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Event {
@@ -155,9 +212,46 @@ pub struct Event {
     pub detail: Option<String>,
 }
 
+impl Event {
+    /// One of this kind, without any of the fields that it may have.
+    pub fn new(kind: EventKind, at: Timestamp) -> Self {
+        Self {
+            id: None,
+            kind,
+            at,
+            job: None,
+            task: None,
+            attempt: None,
+            node: None,
+            intent: None,
+            job_status: None,
+            task_status: None,
+            end: None,
+            cause: None,
+            state: None,
+            reason: None,
+            deadline: None,
+            group: None,
+            from: None,
+            to: None,
+            tasks: None,
+            detail: None,
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_kind_is_written_one_way() {
+        for kind in EventKind::ALL {
+            assert_eq!(serde_json::to_value(kind).ok(), Some(kind.as_str().into()));
+            assert_eq!(kind.as_str().parse(), Ok(kind));
+        }
+        assert!("Node".parse::<EventKind>().is_err());
+    }
 
     #[test]
     fn ids_survive_text_and_order() {
