@@ -8,8 +8,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     After, AttemptEnd, AttemptId, Cause, Group, GroupId, InstanceId, Intent, IntentState,
-    IntervalSet, Job, JobId, JobSpec, JobStatus, LedgerRow, Node, NodeState, Notice, NoticeKind,
-    OnTaskFailure, Placement, Task, TaskId, TaskResult, TaskState, Timestamp, World,
+    IntervalSet, Job, JobId, JobPatch, JobSpec, JobStatus, LedgerRow, Node, NodeState, Notice,
+    NoticeKind, Placement, Task, TaskId, TaskResult, TaskState, Timestamp, World,
 };
 
 /// One fact that a step adds. Applied in memory at once, committed in order.
@@ -165,51 +165,6 @@ pub struct SettledGroup {
     pub cancelled: IntervalSet,
 }
 
-/// What a user may change of a job after its submission (`PATCH /v1/jobs/{id}`): fields that are
-/// `None` stay as they are.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct JobPatch {
-    /// For people.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub name: Option<Arc<str>>,
-    /// All labels.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub labels: Option<BTreeMap<String, String>>,
-    /// Higher goes first.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub priority: Option<i16>,
-    /// `Some(None)` takes the limit away.
-    #[serde(default, skip_serializing_if = "Option::is_none", with = "maybe")]
-    pub max_running: Option<Option<u32>>,
-    /// What a failed task does to its siblings.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub on_task_failure: Option<OnTaskFailure>,
-    /// All jobs that it comes after.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub after: Option<BTreeSet<JobId>>,
-}
-
-/// `Some(None)` as null, `None` as nothing.
-mod maybe {
-    use serde::{Deserialize, Deserializer, Serialize, Serializer};
-
-    #[expect(clippy::ref_option, reason = "serde's signature")]
-    #[expect(clippy::option_option, reason = "a field that is not there is not one that is null")]
-    pub(super) fn serialize<S: Serializer>(
-        value: &Option<Option<u32>>,
-        to: S,
-    ) -> Result<S::Ok, S::Error> {
-        value.flatten().serialize(to)
-    }
-
-    #[expect(clippy::option_option, reason = "a field that is not there is not one that is null")]
-    pub(super) fn deserialize<'de, D: Deserializer<'de>>(
-        from: D,
-    ) -> Result<Option<Option<u32>>, D::Error> {
-        Option::deserialize(from).map(Some)
-    }
-}
-
 /// A group of a settled job of which tasks are to run again.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RetriedGroup {
@@ -220,28 +175,6 @@ pub struct RetriedGroup {
     /// Entries: failed ones that stay so, and [`TaskState::Ready`] ones whose number goes on from
     /// their last attempt.
     pub tasks: BTreeMap<u32, Task>,
-}
-
-impl JobSpec {
-    /// With what a patch changes.
-    #[must_use]
-    pub fn patched(&self, patch: &JobPatch) -> Self {
-        let mut spec = self.clone();
-        let JobPatch { name, labels, priority, max_running, on_task_failure, after } = patch;
-        if let Some(name) = name {
-            spec.name = name.clone();
-        }
-        if let Some(labels) = labels {
-            spec.labels.clone_from(labels);
-        }
-        spec.priority = priority.unwrap_or(spec.priority);
-        spec.max_running = max_running.unwrap_or(spec.max_running);
-        spec.on_task_failure = on_task_failure.unwrap_or(spec.on_task_failure);
-        if let Some(after) = after {
-            spec.after.clone_from(after);
-        }
-        spec
-    }
 }
 
 impl Job {

@@ -12,12 +12,11 @@ mod intervals;
 mod node;
 mod report;
 mod spec;
-mod spec_reader;
 mod task;
 mod units;
 mod world;
 
-pub use change::{Change, JobPatch, RetriedGroup, SettledGroup, Touched};
+pub use change::{Change, RetriedGroup, SettledGroup, Touched};
 pub use cloud::{
     Intent, IntentEnd, IntentState, LaunchRequest, LedgerKind, LedgerRow, Machine, MachineState,
     Notice, NoticeKind, Offer, Pool, PurchaseOption, Refusal, RefusalScope,
@@ -31,7 +30,8 @@ pub use intervals::IntervalSet;
 pub use node::{Node, NodeEvent, NodeOrigin, NodeReason, NodeState};
 pub use report::{InventoryItem, NodeNotice, Stats, Transition};
 pub use spec::{
-    Ask, Constraints, Fault, GroupSpec, JobSpec, OnTaskFailure, Purchase, Restart, limits,
+    Ask, Constraints, DocumentPart, Fault, GroupSpec, JobPatch, JobSpec, OnTaskFailure, Purchase,
+    Restart, items_keys, limits,
 };
 pub use task::{
     After, AttemptEnd, Cause, Counters, LogPart, MAX_BACKOFF_MS, Outcome, OutputFile, Phase,

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use serde_json::{Map, Value};
 
-use crate::spec::{Fault, limits};
+use super::{Fault, limits};
 
 /// A value of the document, where it stands, and the list that faults go to.
 pub(crate) struct Reader<'v, 'f> {
@@ -26,8 +26,27 @@ impl<'v, 'f> Reader<'v, 'f> {
 
     /// Notes a fault at a place below this value.
     pub(crate) fn fault_at(&mut self, below: &str, detail: impl Into<String>) {
-        let pointer = format!("{}{below}", self.pointer);
-        self.faults.push(Fault { pointer, detail: detail.into() });
+        match self.faults.len() {
+            listed if listed < limits::FAULTS => {
+                let pointer = format!("{}{below}", self.pointer);
+                self.faults.push(Fault { pointer, detail: detail.into() });
+            }
+            limits::FAULTS => self.faults.push(Fault {
+                pointer: String::new(),
+                detail: format!("more than {} faults; the rest is not listed", limits::FAULTS),
+            }),
+            _ => {}
+        }
+    }
+
+    /// Whether it is null.
+    pub(crate) fn is_null(&self) -> bool {
+        self.value.is_null()
+    }
+
+    /// The entries of a list, as they are.
+    pub(crate) fn entries(&self) -> &'v [Value] {
+        self.value.as_array().map_or(&[], Vec::as_slice)
     }
 
     fn wrong<T>(&mut self, expected: &str) -> Option<T> {
@@ -99,6 +118,11 @@ impl<'v, 'f> Reader<'v, 'f> {
         (out.len() == entries.len()).then_some(out)
     }
 
+    /// The same place once more, for a reading after which more is to be said of it.
+    pub(crate) fn again(&mut self) -> Reader<'v, '_> {
+        Reader { value: self.value, pointer: self.pointer.clone(), faults: self.faults }
+    }
+
     /// Text of at most `most` bytes, without NUL.
     pub(crate) fn text(mut self, most: usize) -> Option<&'v str> {
         let Value::String(text) = self.value else { return self.wrong("text") };
@@ -113,6 +137,15 @@ impl<'v, 'f> Reader<'v, 'f> {
         Some(text)
     }
 
+    /// The same, and not empty.
+    pub(crate) fn some_text(mut self, most: usize) -> Option<&'v str> {
+        if self.value.as_str() == Some("") {
+            self.fault("must not be empty");
+            return None;
+        }
+        self.text(most)
+    }
+
     /// Text that `parse` understands.
     pub(crate) fn parsed<T>(mut self, parse: impl FnOnce(&str) -> Result<T, String>) -> Option<T> {
         let Value::String(text) = self.value else { return self.wrong("text") };
@@ -123,7 +156,7 @@ impl<'v, 'f> Reader<'v, 'f> {
                 self.fault(format!("`{shown}` is too long, or contains a NUL character"));
                 None
             }
-            Err(detail) if text.len() <= 64 => {
+            Err(detail) if text.len() <= 64 || !detail.contains(text.as_str()) => {
                 self.fault(detail);
                 None
             }
@@ -202,6 +235,31 @@ impl<'v, 'f> Reader<'v, 'f> {
         most: usize,
         bytes: usize,
     ) -> Option<BTreeMap<String, String>> {
+        self.entries_of(most, |entry| entry.text(bytes).map(str::to_owned), bytes)
+    }
+
+    /// A map from text to text, or to null, which takes the key away.
+    pub(crate) fn changes(
+        &mut self,
+        most: usize,
+        bytes: usize,
+    ) -> Option<BTreeMap<String, Option<String>>> {
+        let read = |entry: Reader<'_, '_>| {
+            if entry.is_null() {
+                Some(None)
+            } else {
+                entry.text(bytes).map(|text| Some(text.to_owned()))
+            }
+        };
+        self.entries_of(most, read, bytes)
+    }
+
+    fn entries_of<T>(
+        &mut self,
+        most: usize,
+        read: impl Fn(Reader<'_, '_>) -> Option<T>,
+        key_bytes: usize,
+    ) -> Option<BTreeMap<String, T>> {
         let Value::Object(map) = self.value else { return self.wrong("an object of texts") };
         if map.len() > most {
             self.fault(format!("has {} entries; at most {most} are allowed", map.len()));
@@ -211,12 +269,12 @@ impl<'v, 'f> Reader<'v, 'f> {
         for (key, value) in map {
             let pointer = format!("{}/{}", self.pointer, escape(key));
             let mut entry = Reader { value, pointer, faults: self.faults };
-            if key.is_empty() || key.len() > bytes || key.contains('\0') {
-                entry.fault(format!("the key must be 1 to {bytes} bytes, without NUL"));
+            if key.is_empty() || key.len() > key_bytes || key.contains('\0') {
+                entry.fault(format!("the key must be 1 to {key_bytes} bytes, without NUL"));
                 continue;
             }
-            if let Some(text) = entry.text(bytes) {
-                out.insert(key.clone(), text.to_owned());
+            if let Some(value) = read(entry) {
+                out.insert(key.clone(), value);
             }
         }
         (out.len() == map.len()).then_some(out)
