@@ -1,6 +1,7 @@
 //! What carries durable rows out. Each executor is level-triggered and idempotent: an activation
 //! takes no input, runs on a signal and on a period, and may be run again at any time.
 
+mod dependencies;
 mod intake;
 mod launch;
 mod notices;
@@ -51,5 +52,6 @@ pub(crate) fn start(tracker: &TaskTracker, ended: &CancellationToken, shared: Ex
     until_end("offers", Box::pin(watch::offers(shared.clone())));
     until_end("notices", Box::pin(notices::run(shared.clone())));
     until_end("inbox", Box::pin(intake::inbox(shared.clone())));
-    until_end("backlog", Box::pin(intake::backlog(shared)));
+    until_end("backlog", Box::pin(intake::backlog(shared.clone())));
+    until_end("dependencies", Box::pin(dependencies::run(shared)));
 }

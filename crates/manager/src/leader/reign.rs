@@ -4,9 +4,9 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::{Duration, Instant as StdInstant};
 
-use control::{Decision, Input};
+use control::{Decision, Input, Note, NoteKind};
 use model::{Timestamp, World};
-use store::{Batch, Committed, Store};
+use store::{Batch, Committed, Explanation, Store};
 use tokio::sync::{mpsc, watch};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
@@ -126,7 +126,8 @@ impl Reign {
         }
         self.planning.changed();
         let began = StdInstant::now();
-        let batch = Batch::collect(&self.world, &decision.changes);
+        let batch = Batch::collect(&self.world, &decision.changes)
+            .with_explanations(&kept(&decision.notes));
         match self.store.commit(&batch).await {
             Committed::Committed => {
                 self.metrics.commit_seconds.observe(began.elapsed().as_secs_f64());
@@ -136,6 +137,13 @@ impl Reign {
             Committed::Failed(fault) => Err(End::CommitFailed(fault.to_string())),
         }
     }
+}
+
+/// What somebody may ask after when World has forgotten it.
+fn kept(notes: &[Note]) -> Vec<Explanation> {
+    let explanation =
+        |note: &Note| Explanation { subject: note.subject.clone(), words: note.words.clone() };
+    notes.iter().filter(|note| note.kind == NoteKind::Kept).map(explanation).collect()
 }
 
 fn earlier(one: Option<Instant>, other: Option<Instant>) -> Option<Instant> {

@@ -1,6 +1,6 @@
 //! What a durable step lets out: replies, commands to nodes, rows for the executors, log lines.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 
 use api::sync::{Assignment, GroupWork};
@@ -26,10 +26,12 @@ pub(crate) struct Rows {
     pub(crate) retiring: Vec<InstanceId>,
     /// How many jobs of the backlog the step would like to be handed.
     pub(crate) take_in: u32,
+    /// Jobs whose rows the step would like to be looked up.
+    pub(crate) lookup: BTreeSet<JobId>,
 }
 
 impl Rows {
-    fn of(world: &World, take_in: u32) -> Self {
+    fn of(world: &World, take_in: u32, lookup: BTreeSet<JobId>) -> Self {
         let retiring = |node: &&model::Node| node.state == NodeState::Retiring;
         Self {
             intents: world.durable.intents.values().cloned().collect(),
@@ -41,6 +43,7 @@ impl Rows {
                 .filter_map(|node| node.instance().cloned())
                 .collect(),
             take_in,
+            lookup,
         }
     }
 }
@@ -63,7 +66,7 @@ impl Releaser {
         lead: Arc<Lead>,
         metrics: Arc<Metrics>,
     ) -> (Self, watch::Receiver<Rows>) {
-        let (rows, watched) = watch::channel(Rows::of(world, 0));
+        let (rows, watched) = watch::channel(Rows::of(world, 0, BTreeSet::new()));
         (Self { lead, metrics, rows, works: HashMap::new() }, watched)
     }
 
@@ -76,7 +79,7 @@ impl Releaser {
         askers: Askers,
         now: Timestamp,
     ) {
-        let Decision { changes, replies, commands, take_in, notes, wake: _, lookup: _ } = decision;
+        let Decision { changes, replies, commands, take_in, lookup, notes, wake: _ } = decision;
         journal::write(self.lead.term, world.durable.head.seq, &changes, &notes);
         self.metrics.queue.set(i64::try_from(askers.len()).unwrap_or(i64::MAX));
         for change in &changes {
@@ -90,8 +93,12 @@ impl Releaser {
             let orders = self.orders(world, node, commands);
             self.lead.hub.deliver(node, orders);
         }
-        if changes.iter().any(concerns_executors) || self.rows.borrow().take_in != take_in {
-            self.rows.send_replace(Rows::of(world, take_in));
+        let asks = {
+            let last = self.rows.borrow();
+            (last.take_in, &last.lookup) != (take_in, &lookup)
+        };
+        if asks || changes.iter().any(concerns_executors) {
+            self.rows.send_replace(Rows::of(world, take_in, lookup));
         }
         let mut replies = replies.into_iter();
         for (count, asker) in askers {
