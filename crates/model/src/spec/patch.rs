@@ -60,9 +60,9 @@ mod maybe {
 }
 
 impl JobPatch {
-    /// Whether it changes anything of a job.
-    pub fn changes(&self, spec: &JobSpec) -> bool {
-        spec.patched(self) != *spec
+    /// Whether it changes nothing of a job.
+    pub fn is_idle(&self, spec: &JobSpec) -> bool {
+        spec.patched(self) == *spec
     }
 }
 
