@@ -184,6 +184,18 @@ pub struct Limits {
     pub requests: usize,
     /// Messages that wait for the leader's next step.
     pub queue: usize,
+    /// Messages and jobs that wait in the inbox of a leader that is slow or away.
+    pub inbox_rows: u64,
+    /// Bytes of a request's head: its path, its query and its headers.
+    pub head_bytes: usize,
+    /// Requests a second with one token, in the long run.
+    pub token_per_s: u32,
+    /// And at once, after a quiet time.
+    pub token_burst: u32,
+    /// Requests a second with unknown tokens from one address, in the long run.
+    pub guesses_per_s: u32,
+    /// And at once, after a quiet time.
+    pub guesses_burst: u32,
 }
 
 impl Default for Limits {
@@ -199,6 +211,12 @@ impl Default for Limits {
             connections: 24_000,
             requests: 1_024,
             queue: 16_384,
+            inbox_rows: store::INBOX_ROWS,
+            head_bytes: 64 << 10,
+            token_per_s: 10_000,
+            token_burst: 20_000,
+            guesses_per_s: 10,
+            guesses_burst: 50,
         }
     }
 }

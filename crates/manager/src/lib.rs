@@ -21,4 +21,5 @@ mod tokens;
 mod upkeep;
 
 pub use config::{CloudChoice, Config, Limits, Listen, Retention, Timing};
+pub use rest::openapi;
 pub use run::{Manager, StartError, run};

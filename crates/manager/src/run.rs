@@ -23,7 +23,7 @@ use crate::executors::Planner;
 use crate::leader::{Campaign, Seat, supervise};
 use crate::metrics::Metrics;
 use crate::nodes::Connections;
-use crate::rest::{App, Hosts, router};
+use crate::rest::{App, Hosts, Rates, router};
 use crate::serve::serve;
 use crate::tokens::Tokens;
 use crate::{clock, secret, upkeep};
@@ -118,7 +118,8 @@ pub async fn run(config: Config) -> Result<Manager, StartError> {
     let data_dir = prepare_data_dir(&config)?;
     let lock = lock(&data_dir)?;
     raise_descriptor_limit();
-    let store = Arc::new(Store::open(&config.database_url()).await?);
+    let store = Store::open(&config.database_url()).await?;
+    let store = Arc::new(store.with_inbox_rows(config.limits.inbox_rows));
     let tokens = Tokens::open(Arc::clone(&store)).await?;
     let token = user_token(&tokens, &data_dir).await?;
     let (listener, address) = listen(config.listen).await?;
@@ -143,6 +144,8 @@ pub async fn run(config: Config) -> Result<Manager, StartError> {
     let (stop_serving, stop_leading) = (CancellationToken::new(), CancellationToken::new());
     let app = Arc::new(App {
         slots: Semaphore::new(config.limits.requests),
+        rates: Rates::new(&config.limits),
+        patching: tokio::sync::Mutex::new(()),
         config: Arc::clone(&config),
         store: Arc::clone(&store),
         seat: Arc::clone(&seat),

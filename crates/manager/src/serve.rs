@@ -19,7 +19,7 @@ use tokio_util::task::TaskTracker;
 use tower::ServiceExt;
 
 use crate::nodes::ConnectionId;
-use crate::rest::App;
+use crate::rest::{App, Peer};
 
 /// When the system has no more descriptors: accepting again at once would spin.
 const ACCEPT_WAIT: Duration = Duration::from_millis(100);
@@ -29,10 +29,10 @@ pub(crate) async fn serve(listener: TcpListener, app: Arc<App>, router: Router) 
     let room = Arc::new(Semaphore::new(app.config.limits.connections));
     let (open, cut) = (TaskTracker::new(), CancellationToken::new());
     loop {
-        let stream = tokio::select! {
+        let (stream, peer) = tokio::select! {
             () = app.stop.cancelled() => break,
             accepted = listener.accept() => match accepted {
-                Ok((stream, _)) => stream,
+                Ok(accepted) => accepted,
                 Err(fault) => {
                     tracing::warn!(%fault, "a connection could not be accepted");
                     tokio::time::sleep(ACCEPT_WAIT).await;
@@ -48,7 +48,7 @@ pub(crate) async fn serve(listener: TcpListener, app: Arc<App>, router: Router) 
         if let Err(fault) = stream.set_nodelay(true) {
             tracing::debug!(%fault, "TCP_NODELAY");
         }
-        let connection = Connection::open(Arc::clone(&app), place);
+        let connection = Connection::open(Arc::clone(&app), Peer(peer.ip()), place);
         let (router, cut) = (router.clone(), cut.clone());
         open.spawn(async move {
             tokio::select! {
@@ -70,26 +70,30 @@ pub(crate) async fn serve(listener: TcpListener, app: Arc<App>, router: Router) 
 /// An open connection; its drop says that it is closed, however that came.
 struct Connection {
     id: ConnectionId,
+    peer: Peer,
     app: Arc<App>,
     _place: OwnedSemaphorePermit,
 }
 
 impl Connection {
-    fn open(app: Arc<App>, place: OwnedSemaphorePermit) -> Self {
+    fn open(app: Arc<App>, peer: Peer, place: OwnedSemaphorePermit) -> Self {
         app.metrics.connections.inc();
-        Self { id: app.connections.open(), app, _place: place }
+        Self { id: app.connections.open(), peer, app, _place: place }
     }
 
     async fn run(&self, stream: TcpStream, router: Router) {
-        let id = self.id;
+        let (id, peer) = (self.id, self.peer);
         let service = service_fn(move |request: Request<Incoming>| {
             let mut request = request.map(Body::new);
             request.extensions_mut().insert(id);
+            request.extensions_mut().insert(peer);
             router.clone().oneshot(request)
         });
         let mut http = http1::Builder::new();
+        let limits = &self.app.config.limits;
         http.timer(TokioTimer::new())
-            .header_read_timeout(Duration::from_millis(self.app.config.limits.head_ms));
+            .max_buf_size(limits.head_bytes)
+            .header_read_timeout(Duration::from_millis(limits.head_ms));
         let serving = http.serve_connection(TokioIo::new(stream), service);
         tokio::pin!(serving);
         let ended = tokio::select! {

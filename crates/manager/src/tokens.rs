@@ -57,11 +57,24 @@ impl Tokens {
     /// Whom this token stands for; `None` when it is unknown, expired or removed.
     pub(crate) async fn caller(&self, token: &str) -> Result<Option<Caller>, StoreError> {
         let hash = secret::hash(token);
-        if let Some(known) = self.find(&hash) {
-            return Ok(valid(&known, clock::now()));
+        match self.known(&hash) {
+            Some(caller) => Ok(Some(caller)),
+            None => self.look_up(&hash).await,
         }
-        self.refresh(Instant::now()).await?;
-        Ok(self.find(&hash).and_then(|known| valid(&known, clock::now())))
+    }
+
+    /// Whom this token stands for, as far as memory tells.
+    pub(crate) fn known(&self, hash: &TokenHash) -> Option<Caller> {
+        self.find(hash).and_then(|known| valid(&known, clock::now()))
+    }
+
+    /// The same by the table: another replica may have made it a moment ago.
+    pub(crate) async fn look_up(&self, hash: &TokenHash) -> Result<Option<Caller>, StoreError> {
+        // What is known, and yet not valid, will not be.
+        if self.find(hash).is_none() {
+            self.refresh(Instant::now()).await?;
+        }
+        Ok(self.known(hash))
     }
 
     /// The map's key is a hash of 256 random bits, so the time that the map takes tells nothing of

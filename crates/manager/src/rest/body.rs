@@ -12,6 +12,7 @@ use bytes::BytesMut;
 use futures::StreamExt;
 use model::BadId;
 use serde::de::DeserializeOwned;
+use serde::{Deserialize, Deserializer};
 
 use super::failure::Failure;
 
@@ -99,6 +100,33 @@ impl<S: Send + Sync, T: DeserializeOwned> FromRequestParts<S> for Params<T> {
             Ok(Query(params)) => Ok(Self(params)),
             Err(fault) => Err(Failure::malformed(format!("query: {}", fault.body_text()))),
         }
+    }
+}
+
+/// No query at all: a parameter that is not known is a mistake here as elsewhere.
+pub(super) struct NoQuery;
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Nothing {}
+
+impl<S: Send + Sync> FromRequestParts<S> for NoQuery {
+    type Rejection = Failure;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Failure> {
+        if parts.uri.query().is_none_or(str::is_empty) {
+            return Ok(Self);
+        }
+        Params::<Nothing>::from_request_parts(parts, state).await.map(|_| Self)
+    }
+}
+
+/// `1`, `true`, or no value at all; `0` or `false`.
+pub(super) fn flag<'de, D: Deserializer<'de>>(from: D) -> Result<bool, D::Error> {
+    match String::deserialize(from)?.as_str() {
+        "" | "1" | "true" => Ok(true),
+        "0" | "false" => Ok(false),
+        other => Err(serde::de::Error::custom(format!("`{other}` is neither 1 nor 0"))),
     }
 }
 

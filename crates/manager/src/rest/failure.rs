@@ -6,15 +6,23 @@ use axum::response::{IntoResponse, Response};
 use model::Fault;
 use store::StoreError;
 
+use super::rates::Wait;
 use crate::tokens::TokenError;
+
+/// Seconds until what is passing may have passed.
+const SOON_S: u64 = 1;
 
 /// An answer that is a problem.
 #[derive(Debug)]
-pub(crate) struct Failure(Box<Problem>);
+pub(crate) struct Failure {
+    problem: Box<Problem>,
+    /// For kinds that say when to come again.
+    retry_after_s: u64,
+}
 
 impl Failure {
     pub(crate) fn new(kind: ProblemKind, detail: impl Into<String>) -> Self {
-        Self(Box::new(Problem::new(kind, detail)))
+        Self::from(Problem::new(kind, detail))
     }
 
     /// 400.
@@ -29,7 +37,7 @@ impl Failure {
 
     /// 422 with every fault.
     pub(crate) fn invalid(faults: Vec<Fault>) -> Self {
-        Self(Box::new(Problem::invalid(faults)))
+        Self::from(Problem::invalid(faults))
     }
 
     /// 422 with one fault.
@@ -42,13 +50,25 @@ impl Failure {
         Self::new(ProblemKind::Overloaded, detail)
     }
 
+    /// 429: this client asks too often.
+    pub(super) fn too_often(what: &str, wait: Wait) -> Self {
+        let seconds = wait.seconds.max(1);
+        let detail = format!("{what}; come again in {seconds} s");
+        Self { retry_after_s: seconds, ..Self::new(ProblemKind::Overloaded, detail) }
+    }
+
+    /// 503: nothing was taken, and a moment later it may be.
+    pub(crate) fn unavailable(detail: impl Into<String>) -> Self {
+        Self::new(ProblemKind::Unavailable, detail)
+    }
+
     /// 503, with the leader's address if there is one.
     pub(crate) fn not_leader(leader: Option<String>) -> Self {
         let detail = match &leader {
             Some(url) => format!("ask the leader at {url}"),
             None => "nobody leads at this moment; ask again shortly".to_owned(),
         };
-        Self(Box::new(Problem { leader, ..Problem::new(ProblemKind::NotLeader, detail) }))
+        Self::from(Problem { leader, ..Problem::new(ProblemKind::NotLeader, detail) })
     }
 
     /// 500: for the log, not for the client.
@@ -58,9 +78,24 @@ impl Failure {
     }
 }
 
+impl From<Problem> for Failure {
+    fn from(problem: Problem) -> Self {
+        Self { problem: Box::new(problem), retry_after_s: SOON_S }
+    }
+}
+
 impl From<StoreError> for Failure {
     fn from(fault: StoreError) -> Self {
-        Self::internal("the database did not answer as it should", &fault)
+        match fault {
+            StoreError::InboxFull { .. } => {
+                Self::unavailable(format!("{fault}; nothing was taken"))
+            }
+            StoreError::Unreachable(_) => {
+                tracing::warn!(%fault, "request failed");
+                Self::unavailable("the database does not answer")
+            }
+            fault => Self::internal("the database did not answer as it should", &fault),
+        }
     }
 }
 
@@ -72,15 +107,15 @@ impl From<TokenError> for Failure {
 
 impl IntoResponse for Failure {
     fn into_response(self) -> Response {
-        let status = StatusCode::from_u16(self.0.status).unwrap_or(StatusCode::BAD_REQUEST);
-        let body = serde_json::to_vec(&self.0).unwrap_or_default();
+        let status = StatusCode::from_u16(self.problem.status).unwrap_or(StatusCode::BAD_REQUEST);
+        let body = serde_json::to_vec(&self.problem).unwrap_or_default();
         let mut response = (status, body).into_response();
         let headers = response.headers_mut();
         let problem = HeaderValue::from_static("application/problem+json");
         headers.insert(header::CONTENT_TYPE, problem);
-        match self.0.kind {
-            ProblemKind::Overloaded | ProblemKind::NotLeader => {
-                headers.insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
+        match self.problem.kind {
+            ProblemKind::Overloaded | ProblemKind::NotLeader | ProblemKind::Unavailable => {
+                headers.insert(header::RETRY_AFTER, self.retry_after_s.into());
             }
             ProblemKind::Unauthorized => {
                 let bearer = HeaderValue::from_static("Bearer");

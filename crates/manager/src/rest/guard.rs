@@ -14,6 +14,8 @@ use model::NodeId;
 
 use super::App;
 use super::failure::Failure;
+use super::rates::Peer;
+use crate::secret::{self, TokenHash};
 use crate::tokens::Caller;
 
 /// Names by which a client may call this manager. A web page that had its own name point to our
@@ -28,12 +30,13 @@ impl Hosts {
     /// Of a manager that listens there, and is known by this URL.
     pub(crate) fn new(listen: SocketAddr, public_url: &str) -> Self {
         let uri = public_url.parse::<Uri>().ok();
-        Self { listen, public: uri.and_then(|uri| uri.host().map(str::to_ascii_lowercase)) }
+        let host = uri.as_ref().and_then(Uri::host).map(without_brackets);
+        Self { listen, public: host.map(str::to_ascii_lowercase) }
     }
 
     fn allow(&self, host: &str) -> bool {
         let Ok(authority) = host.parse::<Authority>() else { return false };
-        let name = authority.host().trim_start_matches('[').trim_end_matches(']');
+        let name = without_brackets(authority.host());
         if name.eq_ignore_ascii_case("localhost") {
             return true;
         }
@@ -42,9 +45,15 @@ impl Hosts {
         }
         // A number cannot be made to point elsewhere.
         name.parse::<IpAddr>().is_ok_and(|ip| {
-            ip.is_loopback() || ip == self.listen.ip() || self.listen.ip().is_unspecified()
+            let (ip, ours) = (ip.to_canonical(), self.listen.ip().to_canonical());
+            ip.is_loopback() || ip == ours || ours.is_unspecified()
         })
     }
+}
+
+/// A URL keeps the colons of an IPv6 address in brackets.
+fn without_brackets(host: &str) -> &str {
+    host.strip_prefix('[').and_then(|host| host.strip_suffix(']')).unwrap_or(host)
 }
 
 /// Lets a request through, or says what it lacks.
@@ -57,12 +66,16 @@ pub(super) async fn guard(
         return failure.into_response();
     }
     let place = Place::of(request.uri().path());
-    match admit(&app, &place, request.headers()).await {
+    let peer = request.extensions().get::<Peer>().copied();
+    match admit(&app, &place, peer, request.headers()).await {
         Ok(Some(caller)) => {
             request.extensions_mut().insert(caller);
         }
         Ok(None) => {}
         Err(failure) => return failure.into_response(),
+    }
+    if matches!(place, Place::NoNode) {
+        return Failure::not_found("there is no such node").into_response();
     }
     // Polls wait by nature and are bounded by the number of connections.
     if matches!(place, Place::Node(_)) {
@@ -84,7 +97,12 @@ pub(super) async fn harden(request: Request, next: Next) -> Response {
 }
 
 fn came_to_us(hosts: &Hosts, headers: &HeaderMap, uri: &Uri) -> Result<(), Failure> {
-    let host = headers.get(header::HOST).and_then(|value| value.to_str().ok());
+    let mut given = headers.get_all(header::HOST).into_iter();
+    let host = given.next().and_then(|value| value.to_str().ok());
+    if given.next().is_some() {
+        return Err(Failure::malformed("more than one Host is given"));
+    }
+    // A target in absolute form says it itself, and then Host means nothing (RFC 9112, 3.2.2).
     let Some(host) = uri.authority().map(Authority::as_str).or(host) else {
         return Err(Failure::malformed("no Host is given"));
     };
@@ -108,6 +126,8 @@ enum Place {
     Node(NodeId),
     /// A user's.
     User,
+    /// Any: there is no such node.
+    NoNode,
 }
 
 impl Place {
@@ -117,13 +137,18 @@ impl Place {
         }
         let node = path.strip_prefix("/v1/nodes/").and_then(|rest| rest.split_once('/'));
         match node {
-            Some((id, "sync" | "tail")) => id.parse().map_or(Self::User, Self::Node),
+            Some((id, "sync" | "tail")) => id.parse().map_or(Self::NoNode, Self::Node),
             _ => Self::User,
         }
     }
 }
 
-async fn admit(app: &App, place: &Place, headers: &HeaderMap) -> Result<Option<Caller>, Failure> {
+async fn admit(
+    app: &App,
+    place: &Place,
+    peer: Option<Peer>,
+    headers: &HeaderMap,
+) -> Result<Option<Caller>, Failure> {
     if matches!(place, Place::Open) {
         return Ok(None);
     }
@@ -135,17 +160,36 @@ async fn admit(app: &App, place: &Place, headers: &HeaderMap) -> Result<Option<C
     if !scheme.eq_ignore_ascii_case("bearer") {
         return Err(unauthorized("the only scheme here is Bearer"));
     }
-    let caller = app.tokens.caller(token.trim()).await?;
+    let caller = known(app, peer, &secret::hash(token.trim())).await?;
     let caller = caller.ok_or_else(|| unauthorized("the token is unknown, expired or removed"))?;
     match (place, &caller) {
         (Place::Node(node), Caller::Node(own)) if node == own => Ok(Some(caller)),
         (Place::User, Caller::User) => Ok(Some(caller)),
-        (Place::Open, _) => Ok(Some(caller)),
+        (Place::Open | Place::NoNode, _) => Ok(Some(caller)),
         (Place::Node(_) | Place::User, _) => {
             let detail = "this token is for other things";
             Err(Failure::new(ProblemKind::Forbidden, detail))
         }
     }
+}
+
+/// Whom the token stands for. What memory does not know costs a look into the database, and may
+/// be a guess: an address has so many and no more.
+async fn known(
+    app: &App,
+    peer: Option<Peer>,
+    token: &TokenHash,
+) -> Result<Option<Caller>, Failure> {
+    if let Some(caller) = app.tokens.known(token) {
+        let passed = app.rates.request(token);
+        passed.map_err(|wait| Failure::too_often("this token asks too often", wait))?;
+        return Ok(Some(caller));
+    }
+    if let Some(Peer(peer)) = peer {
+        let passed = app.rates.guess(peer);
+        passed.map_err(|wait| Failure::too_often("too many unknown tokens", wait))?;
+    }
+    Ok(app.tokens.look_up(token).await?)
 }
 
 #[cfg(test)]
@@ -169,6 +213,40 @@ mod tests {
         }
         assert!(hosts("0.0.0.0:1").allow("10.0.0.1"));
         assert!(hosts("10.0.0.1:1").allow("10.0.0.1:1"));
+    }
+
+    #[test]
+    fn addresses_of_six_bytes_pairs_are_numbers_too() {
+        let all = hosts("[::]:7878");
+        for good in ["[2001:db8::1]:7878", "[::ffff:10.0.0.1]", "10.0.0.1", "[::1]"] {
+            assert!(all.allow(good), "{good}");
+        }
+        let one = Hosts::new("[2001:db8::1]:1".parse().expect("an address"), "http://[fd00::7]:1");
+        for good in ["[2001:db8::1]:1", "[2001:0db8:0::1]", "[fd00::7]", "[::ffff:127.0.0.1]"] {
+            assert!(one.allow(good), "{good}");
+        }
+        for bad in ["[2001:db8::2]", "2001:db8::1", "[fd00::7", "[fe80::1%25eth0]", "10.0.0.1"] {
+            assert!(!one.allow(bad), "{bad}");
+        }
+    }
+
+    #[test]
+    fn one_host_is_given() {
+        let check = |given: &[&str], uri: &'static str| {
+            let mut headers = HeaderMap::new();
+            for host in given {
+                headers.append(header::HOST, host.parse().expect("a value"));
+            }
+            let came = came_to_us(&hosts("127.0.0.1:7878"), &headers, &Uri::from_static(uri));
+            came.map_err(|failure| failure.into_response().status().as_u16())
+        };
+        assert_eq!(check(&["localhost"], "/v1/jobs"), Ok(()));
+        assert_eq!(check(&[], "/v1/jobs"), Err(400));
+        assert_eq!(check(&["localhost", "localhost"], "/v1/jobs"), Err(400));
+        // In absolute form the target counts, whatever Host says.
+        assert_eq!(check(&["evil.example"], "http://localhost:7878/v1/jobs"), Ok(()));
+        assert_eq!(check(&["localhost"], "http://evil.example/v1/jobs"), Err(403));
+        assert_eq!(check(&[], "http://localhost/v1/jobs"), Ok(()));
     }
 
     #[test]

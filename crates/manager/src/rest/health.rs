@@ -8,26 +8,36 @@ use axum::http::{HeaderValue, header};
 use axum::response::{IntoResponse, Response};
 use model::Offer;
 use serde::Serialize;
+use utoipa::ToSchema;
 
+use super::body::NoQuery;
+use super::doc::NotLeader;
 use super::failure::Failure;
 use super::{App, Shared, rows};
 use crate::clock;
 use crate::metrics::Seen;
 
 /// The process answers.
-pub(super) async fn alive() -> &'static str {
+#[utoipa::path(get, path = "/healthz", tag = "cluster", operation_id = "alive", security(()), responses(
+    (status = 200, description = "It does", body = String, content_type = "text/plain"),
+))]
+pub(super) async fn alive(_: NoQuery) -> &'static str {
     "ok\n"
 }
 
 /// How a replica stands.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
 pub(super) struct Ready {
     leads: bool,
     leader: Option<String>,
 }
 
-/// The database answers, and somebody leads: what is asked for is done.
-pub(super) async fn ready(State(app): Shared) -> Result<Json<Ready>, Failure> {
+/// The database answers, and somebody leads.
+#[utoipa::path(get, path = "/readyz", tag = "cluster", operation_id = "ready", security(()), responses(
+    (status = 200, description = "What is asked for is done", body = Ready),
+    NotLeader,
+))]
+pub(super) async fn ready(State(app): Shared, _: NoQuery) -> Result<Json<Ready>, Failure> {
     if app.stop.is_cancelled() {
         return Err(Failure::new(ProblemKind::NotLeader, "this replica is shutting down"));
     }
@@ -40,7 +50,11 @@ pub(super) async fn ready(State(app): Shared) -> Result<Json<Ready>, Failure> {
     }
 }
 
-pub(super) async fn metrics(State(app): Shared) -> Response {
+/// For Prometheus.
+#[utoipa::path(get, path = "/metrics", tag = "cluster", operation_id = "metrics", responses(
+    (status = 200, description = "OpenMetrics", body = String, content_type = "application/openmetrics-text; version=1.0.0; charset=utf-8"),
+))]
+pub(super) async fn metrics(State(app): Shared, _: NoQuery) -> Response {
     let seen = seen(&app).await;
     let text = app.metrics.to_text(&seen);
     let openmetrics = "application/openmetrics-text; version=1.0.0; charset=utf-8";
@@ -61,12 +75,22 @@ async fn seen(app: &App) -> Seen {
     }
 }
 
-pub(super) async fn cost(State(app): Shared) -> Result<Json<CostView>, Failure> {
+/// What was spent.
+#[utoipa::path(get, path = "/v1/cost", tag = "cluster", operation_id = "cost", responses(
+    (status = 200, description = "Sums", body = CostView),
+))]
+pub(super) async fn cost(State(app): Shared, _: NoQuery) -> Result<Json<CostView>, Failure> {
     Ok(Json(rows::cost(app.store.cost(clock::now()).await?)))
 }
 
-/// What can be bought is observed by the leader, and never stored.
-pub(super) async fn offers(State(app): Shared) -> Result<Json<Page<Offer>>, Failure> {
+/// What can be bought.
+///
+/// It is observed by the leader, and never stored.
+#[utoipa::path(get, path = "/v1/offers", tag = "cluster", operation_id = "list_offers", responses(
+    (status = 200, description = "What the cloud sells now", body = Page<Offer>),
+    NotLeader,
+))]
+pub(super) async fn offers(State(app): Shared, _: NoQuery) -> Result<Json<Page<Offer>>, Failure> {
     let lead = app.lead().await?;
     match lead.look(|world, _, _| world.observed.offers.clone()).await {
         Ok(items) => Ok(Json(Page { items, next_cursor: None })),

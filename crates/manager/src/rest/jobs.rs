@@ -3,13 +3,16 @@
 use api::view::{Explanation, JobDetail, JobView, OutputView, Page, ResultView, TaskView};
 use axum::Json;
 use axum::extract::State;
-use axum::http::StatusCode;
+use axum::http::{StatusCode, header};
+use axum::response::{IntoResponse, Response};
 use control::{Input, Reply};
 use model::{JobId, JobStatus, Namespace, TaskStatus};
 use serde::Deserialize;
 use store::{InboxMessage, JobFilter, TaskFilter};
+use utoipa::IntoParams;
 
-use super::body::{self, Params, PathText};
+use super::body::{self, NoQuery, Params, PathText};
+use super::doc::{NotFound, NotLeader};
 use super::failure::Failure;
 use super::{App, Shared, rows};
 
@@ -27,17 +30,31 @@ pub(super) fn limit(asked: Option<u32>) -> Result<u32, Failure> {
     Err(Failure::malformed(format!("limit: must be 1 to {MAX_PAGE}")))
 }
 
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
 #[serde(deny_unknown_fields)]
 pub(super) struct JobsQuery {
+    /// Only jobs in this status.
+    #[param(inline)]
     status: Option<JobStatus>,
-    /// `KEY=VALUE`, several with commas.
+    /// Only jobs with these labels: `KEY=VALUE`, several with commas.
+    #[param(pattern = r"^[^=,\x00]+=[^,\x00]*(,[^=,\x00]+=[^,\x00]*){0,63}$")]
     label: Option<String>,
+    /// Only jobs of this namespace.
+    #[param(inline)]
     namespace: Option<Namespace>,
+    /// `next_cursor` of the page before.
+    #[param(inline)]
     cursor: Option<JobId>,
+    /// Jobs of the page; 100 by default.
+    #[param(minimum = 1, maximum = 1000)]
     limit: Option<u32>,
 }
 
+/// Jobs, the newest first.
+#[utoipa::path(get, path = "/v1/jobs", tag = "jobs", operation_id = "list_jobs", params(JobsQuery), responses(
+    (status = 200, description = "The newest first", body = Page<JobView>),
+))]
 pub(super) async fn list(
     State(app): Shared,
     Params(query): Params<JobsQuery>,
@@ -63,30 +80,63 @@ fn next<T>(items: &[T], limit: u32, cursor: impl Fn(&T) -> String) -> Option<Str
 
 fn labels(text: Option<&str>) -> Result<Vec<(String, String)>, Failure> {
     let Some(text) = text else { return Ok(Vec::new()) };
+    if text.split(',').count() > model::limits::LABELS {
+        let detail = format!("label: more than {} of them", model::limits::LABELS);
+        return Err(Failure::malformed(detail));
+    }
     let pair = |part: &str| match part.split_once('=') {
-        Some((key, value)) => Ok((key.to_owned(), value.to_owned())),
-        None => Err(Failure::malformed(format!("label: `{part}` is not KEY=VALUE"))),
+        Some((key, value)) if !key.is_empty() && !part.contains('\0') => {
+            Ok((key.to_owned(), value.to_owned()))
+        }
+        _ => Err(Failure::malformed(format!("label: `{part}` is not KEY=VALUE"))),
     };
     text.split(',').map(pair).collect()
 }
 
+/// One job.
+#[utoipa::path(get, path = "/v1/jobs/{id}", tag = "jobs", operation_id = "get_job", params(("id" = JobId, Path, description = "The job")), responses(
+    (status = 200, description = "The job", body = JobDetail, headers(
+        ("ETag" = String, description = "How often a user changed it, for `If-Match`"),
+    )),
+    NotFound,
+))]
 pub(super) async fn one(
     State(app): Shared,
     PathText(id): PathText,
-) -> Result<Json<JobDetail>, Failure> {
+    _: NoQuery,
+) -> Result<Response, Failure> {
     let id: JobId = body::id(&id)?;
     let job = app.store.job(id).await?.ok_or_else(|| no_job(id))?;
-    Ok(Json(rows::job_detail(job)))
+    Ok(detail(job))
 }
 
-fn no_job(id: JobId) -> Failure {
+/// A job, and the tag of its revision.
+pub(super) fn detail(job: store::JobDetail) -> Response {
+    let tag = tag(job.job.revision);
+    ([(header::ETAG, tag)], Json(rows::job_detail(job))).into_response()
+}
+
+/// An ETag changes when a user changes the job: its counts change many times a second.
+pub(super) fn tag(revision: u64) -> String {
+    format!("\"{revision}\"")
+}
+
+pub(super) fn no_job(id: JobId) -> Failure {
     Failure::not_found(format!("there is no {id}"))
 }
 
-/// 202, and idempotent: a job that is settled stays as it is.
+/// Stops a job.
+///
+/// Idempotent: a job that is settled stays as it is.
+#[utoipa::path(delete, path = "/v1/jobs/{id}", tag = "jobs", operation_id = "stop_job", params(("id" = JobId, Path, description = "The job")), responses(
+    (status = 202, description = "It will be settled"),
+    NotFound,
+    NotLeader,
+))]
 pub(super) async fn stop(
     State(app): Shared,
     PathText(id): PathText,
+    _: NoQuery,
 ) -> Result<StatusCode, Failure> {
     let job: JobId = body::id(&id)?;
     if let Some(lead) = app.seat.lead() {
@@ -112,34 +162,54 @@ pub(super) async fn post(app: &App, message: InboxMessage) -> Result<(), Failure
     Ok(())
 }
 
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
 #[serde(deny_unknown_fields)]
 pub(super) struct TasksQuery {
+    /// Only tasks in this status.
+    #[param(inline)]
     status: Option<TaskStatus>,
-    /// `GROUP.INDEX` of the last task of the page before.
+    /// `next_cursor` of the page before.
+    #[param(pattern = r"^(0|[1-9][0-9]{0,3})\.(0|[1-9][0-9]{0,8})$")]
     cursor: Option<String>,
+    /// Tasks of the page; 100 by default.
+    #[param(minimum = 1, maximum = 1000)]
     limit: Option<u32>,
 }
 
-impl TasksQuery {
-    fn after(&self) -> Result<Option<(u16, u32)>, Failure> {
-        let Some(cursor) = &self.cursor else { return Ok(None) };
-        let parts = cursor.split_once('.');
-        let after =
-            parts.and_then(|(group, index)| Some((group.parse().ok()?, index.parse().ok()?)));
-        let wrong = || Failure::malformed(format!("cursor: `{cursor}` came from no page"));
-        after.map(Some).ok_or_else(wrong)
-    }
-
-    /// Where a status means nothing.
-    fn no_status(&self) -> Result<(), Failure> {
-        match self.status {
-            None => Ok(()),
-            Some(_) => Err(Failure::malformed("status: only tasks are listed by status")),
-        }
-    }
+/// A page of what tasks have left.
+#[derive(Debug, Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
+#[serde(deny_unknown_fields)]
+pub(super) struct LeftQuery {
+    /// `next_cursor` of the page before.
+    #[param(pattern = r"^(0|[1-9][0-9]{0,3})\.(0|[1-9][0-9]{0,8})$")]
+    cursor: Option<String>,
+    /// Tasks of the page; 100 by default.
+    #[param(minimum = 1, maximum = 1000)]
+    limit: Option<u32>,
 }
 
+/// The last task of the page before: `GROUP.INDEX`.
+fn after(cursor: Option<&str>) -> Result<Option<(u16, u32)>, Failure> {
+    let Some(cursor) = cursor else { return Ok(None) };
+    let number = |part: &str| {
+        let digits = !part.is_empty() && part.bytes().all(|byte| byte.is_ascii_digit());
+        let plain = part == "0" || !part.starts_with('0');
+        (digits && plain).then(|| part.parse::<u32>().ok()).flatten()
+    };
+    let task = cursor
+        .split_once('.')
+        .and_then(|(group, index)| Some((u16::try_from(number(group)?).ok()?, number(index)?)));
+    let wrong = || Failure::malformed(format!("cursor: `{cursor}` came from no page"));
+    task.map(Some).ok_or_else(wrong)
+}
+
+/// A job's tasks, by group and index.
+#[utoipa::path(get, path = "/v1/jobs/{id}/tasks", tag = "jobs", operation_id = "list_tasks", params(("id" = JobId, Path, description = "The job"), TasksQuery), responses(
+    (status = 200, description = "By group and index", body = Page<TaskView>),
+    NotFound,
+))]
 pub(super) async fn tasks(
     State(app): Shared,
     PathText(id): PathText,
@@ -147,21 +217,26 @@ pub(super) async fn tasks(
 ) -> Result<Json<Page<TaskView>>, Failure> {
     let id: JobId = body::id(&id)?;
     let limit = limit(query.limit)?;
-    let filter = TaskFilter { status: query.status, after: query.after()?, limit };
+    let after = after(query.cursor.as_deref())?;
+    let filter = TaskFilter { status: query.status, after, limit };
     let tasks = app.store.tasks(id, &filter).await?.ok_or_else(|| no_job(id))?;
     let next_cursor = next(&tasks, limit, |task| format!("{}.{}", task.id.group, task.id.index));
     Ok(Json(Page { items: tasks.into_iter().map(rows::task).collect(), next_cursor }))
 }
 
+/// What the settling attempts of a job's tasks have left, by group and index.
+#[utoipa::path(get, path = "/v1/jobs/{id}/results", tag = "jobs", operation_id = "list_results", params(("id" = JobId, Path, description = "The job"), LeftQuery), responses(
+    (status = 200, description = "By group and index", body = Page<ResultView>),
+    NotFound,
+))]
 pub(super) async fn results(
     State(app): Shared,
     PathText(id): PathText,
-    Params(query): Params<TasksQuery>,
+    Params(query): Params<LeftQuery>,
 ) -> Result<Json<Page<ResultView>>, Failure> {
     let id: JobId = body::id(&id)?;
     let limit = limit(query.limit)?;
-    query.no_status()?;
-    let results = app.store.results(id, query.after()?, limit).await?;
+    let results = app.store.results(id, after(query.cursor.as_deref())?, limit).await?;
     if results.is_empty() {
         must_exist(&app, id).await?;
     }
@@ -171,16 +246,21 @@ pub(super) async fn results(
     Ok(Json(Page { items: results.into_iter().map(rows::result).collect(), next_cursor }))
 }
 
-/// A page here counts tasks, so that all files of a task are on one.
+/// The files that a job's settled tasks have left.
+///
+/// A page counts tasks, so that all files of a task are on one.
+#[utoipa::path(get, path = "/v1/jobs/{id}/outputs", tag = "jobs", operation_id = "list_outputs", params(("id" = JobId, Path, description = "The job"), LeftQuery), responses(
+    (status = 200, description = "By group, index and path", body = Page<OutputView>),
+    NotFound,
+))]
 pub(super) async fn outputs(
     State(app): Shared,
     PathText(id): PathText,
-    Params(query): Params<TasksQuery>,
+    Params(query): Params<LeftQuery>,
 ) -> Result<Json<Page<OutputView>>, Failure> {
     let id: JobId = body::id(&id)?;
     let limit = limit(query.limit)?;
-    query.no_status()?;
-    let outputs = app.store.outputs(id, query.after()?, limit).await?;
+    let outputs = app.store.outputs(id, after(query.cursor.as_deref())?, limit).await?;
     if outputs.is_empty() {
         must_exist(&app, id).await?;
     }
@@ -201,9 +281,16 @@ async fn must_exist(app: &App, id: JobId) -> Result<(), Failure> {
     app.store.tasks(id, &filter).await?.map(|_| ()).ok_or_else(|| no_job(id))
 }
 
+/// Why a job stands where it stands.
+#[utoipa::path(get, path = "/v1/jobs/{id}/explain", tag = "jobs", operation_id = "explain_job", params(("id" = JobId, Path, description = "The job")), responses(
+    (status = 200, description = "In words", body = Explanation),
+    NotFound,
+    NotLeader,
+))]
 pub(super) async fn explain(
     State(app): Shared,
     PathText(id): PathText,
+    _: NoQuery,
 ) -> Result<Json<Explanation>, Failure> {
     let id: JobId = body::id(&id)?;
     let lead = app.lead().await?;

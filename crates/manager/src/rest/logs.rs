@@ -10,11 +10,13 @@ use axum::http::{HeaderValue, header};
 use axum::response::{IntoResponse, Response};
 use futures::StreamExt;
 use model::{AttemptId, LogPart, NodeId, TaskId, TaskStatus};
-use serde::{Deserialize, Deserializer};
+use serde::Deserialize;
 use store::{ResultRecord, TaskRecord};
 use tokio::sync::mpsc;
+use utoipa::IntoParams;
 
 use super::body::{self, Params, PathText};
+use super::doc::{self, NotFound, NotLeader};
 use super::failure::Failure;
 use super::outputs::object;
 use super::tasks::find;
@@ -28,13 +30,20 @@ const NOW_WAIT: Duration = Duration::from_millis(500);
 const WAITING_PIECES: usize = 8;
 const PLAIN: HeaderValue = HeaderValue::from_static("application/octet-stream");
 
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
 #[serde(deny_unknown_fields)]
 pub(super) struct LogsQuery {
+    /// Which stream; `stdout` by default.
     #[serde(default = "stdout")]
+    #[param(inline, required = false)]
     stream: Stream,
+    /// Of this attempt only.
+    #[param(minimum = 1)]
     attempt: Option<u32>,
-    #[serde(default, deserialize_with = "flag")]
+    /// Whether to wait for more until the task is settled; an empty value is `1`.
+    #[serde(default, deserialize_with = "body::flag")]
+    #[param(schema_with = doc::flag)]
     follow: bool,
 }
 
@@ -42,15 +51,14 @@ fn stdout() -> Stream {
     Stream::Stdout
 }
 
-/// `1`, `true`, or no value at all.
-fn flag<'de, D: Deserializer<'de>>(from: D) -> Result<bool, D::Error> {
-    match String::deserialize(from)?.as_str() {
-        "" | "1" | "true" => Ok(true),
-        "0" | "false" => Ok(false),
-        other => Err(serde::de::Error::custom(format!("`{other}` is neither 1 nor 0"))),
-    }
-}
-
+/// What a task wrote.
+///
+/// Of a settled task its settling attempt counts, of another the one that runs.
+#[utoipa::path(get, path = "/v1/tasks/{id}/logs", tag = "tasks", operation_id = "task_logs", params(("id" = TaskId, Path, description = "The task"), LogsQuery), responses(
+    (status = 200, description = "The bytes, as they were written", body = String, content_type = "application/octet-stream"),
+    NotFound,
+    NotLeader,
+))]
 pub(super) async fn logs(
     State(app): Shared,
     PathText(id): PathText,

@@ -1,14 +1,19 @@
 //! REST, as DESIGN §6 lists it.
 
 mod body;
+mod doc;
 mod failure;
 mod guard;
 mod health;
 mod jobs;
+mod json;
 mod logs;
 mod measure;
 mod nodes;
 mod outputs;
+mod patch;
+mod rates;
+mod retry;
 mod rows;
 mod submit;
 mod sync;
@@ -17,16 +22,18 @@ mod tokens;
 
 use std::sync::{Arc, Mutex};
 
-use axum::Router;
 use axum::extract::DefaultBodyLimit;
 use axum::middleware::{from_fn, from_fn_with_state};
-use axum::routing::{delete, get, post};
+use axum::{Extension, Router};
 use model::IdMaker;
 use object_store::ObjectStore;
 use store::Store;
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
 
+use self::doc::Document;
 use self::failure::{Failure, method_not_allowed, no_such_place};
 use crate::config::Config;
 use crate::leader::{Lead, NoAnswer, Seat};
@@ -35,6 +42,7 @@ use crate::nodes::Connections;
 use crate::tokens::Tokens;
 
 pub(crate) use self::guard::Hosts;
+pub(crate) use self::rates::{Peer, Rates};
 
 /// What the handlers share.
 pub(crate) struct App {
@@ -58,6 +66,10 @@ pub(crate) struct App {
     pub(crate) url: String,
     /// Names by which a client may call this manager.
     pub(crate) hosts: Hosts,
+    /// How often each may ask.
+    pub(crate) rates: Rates,
+    /// Held while a job is changed: what the change was checked against holds until it is done.
+    pub(crate) patching: tokio::sync::Mutex<()>,
     /// Requests that may still come in.
     pub(crate) slots: Semaphore,
     /// Ids of jobs that are submitted here.
@@ -93,41 +105,55 @@ impl App {
     }
 }
 
+/// All routes, each with its document.
+fn routes() -> OpenApiRouter<Arc<App>> {
+    let jobs = OpenApiRouter::new()
+        .routes(routes!(jobs::list, submit::submit))
+        .routes(routes!(jobs::one, patch::patch, jobs::stop))
+        .routes(routes!(retry::retry))
+        .routes(routes!(jobs::tasks))
+        .routes(routes!(jobs::outputs))
+        .routes(routes!(jobs::results))
+        .routes(routes!(jobs::explain))
+        .routes(routes!(tasks::one, tasks::stop))
+        .routes(routes!(tasks::attempts))
+        .routes(routes!(tasks::explain))
+        .routes(routes!(logs::logs))
+        .routes(routes!(outputs::download));
+    let nodes = OpenApiRouter::new()
+        .routes(routes!(nodes::list))
+        .routes(routes!(nodes::one))
+        .routes(routes!(nodes::explain))
+        .routes(routes!(nodes::drain))
+        .routes(routes!(nodes::undrain))
+        .routes(routes!(sync::join))
+        .routes(routes!(sync::sync))
+        .routes(routes!(sync::tail));
+    let cluster = OpenApiRouter::new()
+        .routes(routes!(health::cost))
+        .routes(routes!(health::offers))
+        .routes(routes!(tokens::list, tokens::create))
+        .routes(routes!(tokens::remove))
+        .routes(routes!(health::alive))
+        .routes(routes!(health::ready))
+        .routes(routes!(health::metrics))
+        .routes(routes!(doc::openapi));
+    OpenApiRouter::with_openapi(doc::base()).merge(jobs).merge(nodes).merge(cluster)
+}
+
+/// The OpenAPI document, as `GET /openapi.json` answers it.
+pub fn openapi() -> String {
+    let (_, document) = routes().split_for_parts();
+    Document::of(&doc::finish(&document)).to_string()
+}
+
 /// All routes, guarded.
 pub(crate) fn router(app: Arc<App>) -> Router {
-    let jobs = Router::new()
-        .route("/v1/jobs", post(submit::submit).get(jobs::list))
-        .route("/v1/jobs/{id}", get(jobs::one).delete(jobs::stop))
-        .route("/v1/jobs/{id}/tasks", get(jobs::tasks))
-        .route("/v1/jobs/{id}/outputs", get(jobs::outputs))
-        .route("/v1/jobs/{id}/results", get(jobs::results))
-        .route("/v1/jobs/{id}/explain", get(jobs::explain))
-        .route("/v1/tasks/{id}", get(tasks::one).delete(tasks::stop))
-        .route("/v1/tasks/{id}/attempts", get(tasks::attempts))
-        .route("/v1/tasks/{id}/explain", get(tasks::explain))
-        .route("/v1/tasks/{id}/logs", get(logs::logs))
-        .route("/v1/tasks/{id}/outputs/{*path}", get(outputs::download));
-    let nodes = Router::new()
-        .route("/v1/nodes", get(nodes::list))
-        .route("/v1/nodes/join", post(sync::join))
-        .route("/v1/nodes/{id}", get(nodes::one))
-        .route("/v1/nodes/{id}/explain", get(nodes::explain))
-        .route("/v1/nodes/{id}/sync", post(sync::sync))
-        .route("/v1/nodes/{id}/tail", post(sync::tail))
-        .route("/v1/nodes/{id}/drain", post(nodes::drain))
-        .route("/v1/nodes/{id}/undrain", post(nodes::undrain));
-    let rest = Router::new()
-        .route("/v1/cost", get(health::cost))
-        .route("/v1/offers", get(health::offers))
-        .route("/v1/tokens", get(tokens::list).post(tokens::create))
-        .route("/v1/tokens/{id}", delete(tokens::remove))
-        .route("/healthz", get(health::alive))
-        .route("/readyz", get(health::ready))
-        .route("/metrics", get(health::metrics));
-    jobs.merge(nodes)
-        .merge(rest)
+    let (router, document) = routes().split_for_parts();
+    router
         .fallback(no_such_place)
         .method_not_allowed_fallback(method_not_allowed)
+        .layer(Extension(Document::of(&doc::finish(&document))))
         .layer(DefaultBodyLimit::disable())
         .layer(from_fn_with_state(Arc::clone(&app), guard::guard))
         .layer(from_fn(guard::harden))

@@ -9,8 +9,10 @@ use axum::http::StatusCode;
 use control::{Input, Reply};
 use model::{Intent, Link, NodeId};
 use serde::Deserialize;
+use utoipa::IntoParams;
 
-use super::body::{self, Params, PathText};
+use super::body::{self, NoQuery, Params, PathText};
+use super::doc::{self, NotFound, NotLeader};
 use super::failure::Failure;
 use super::jobs::{explained, limit};
 use super::rows::{self, Observed};
@@ -19,16 +21,26 @@ use super::{App, Shared};
 /// Nodes of a page: the largest that is asked for by people or scripts at once.
 const PAGE: u32 = 1_000;
 
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
 #[serde(deny_unknown_fields)]
 pub(super) struct NodesQuery {
-    /// Also those that are gone, and launches that failed.
-    #[serde(default)]
+    /// Also those that are gone, and launches that failed; an empty value is `1`.
+    #[serde(default, deserialize_with = "body::flag")]
+    #[param(schema_with = doc::flag)]
     all: bool,
+    /// `next_cursor` of the page before.
+    #[param(inline)]
     cursor: Option<NodeId>,
+    /// Nodes of the page; 1,000 by default.
+    #[param(minimum = 1, maximum = 1000)]
     limit: Option<u32>,
 }
 
+/// Machines that are asked for, then nodes, the newest first.
+#[utoipa::path(get, path = "/v1/nodes", tag = "nodes", operation_id = "list_nodes", params(NodesQuery), responses(
+    (status = 200, description = "Machines that are asked for, then nodes, the newest first", body = Page<NodeView>),
+))]
 pub(super) async fn list(
     State(app): Shared,
     Params(query): Params<NodesQuery>,
@@ -65,9 +77,15 @@ async fn observed(app: &App) -> HashMap<NodeId, Observed> {
     seen.await.unwrap_or_default()
 }
 
+/// One node.
+#[utoipa::path(get, path = "/v1/nodes/{id}", tag = "nodes", operation_id = "get_node", params(("id" = NodeId, Path, description = "The node")), responses(
+    (status = 200, description = "The node", body = NodeView),
+    NotFound,
+))]
 pub(super) async fn one(
     State(app): Shared,
     PathText(id): PathText,
+    _: NoQuery,
 ) -> Result<Json<NodeView>, Failure> {
     let id: NodeId = body::id(&id)?;
     let record = app.store.node(id).await?.ok_or_else(|| no_node(id))?;
@@ -79,11 +97,27 @@ fn no_node(id: NodeId) -> Failure {
     Failure::not_found(format!("there is no {id}"))
 }
 
-pub(super) async fn drain(state: Shared, id: PathText) -> Result<StatusCode, Failure> {
+/// Gives a node no new work.
+#[utoipa::path(post, path = "/v1/nodes/{id}/drain", tag = "nodes", operation_id = "drain_node", params(("id" = NodeId, Path, description = "The node")), responses(
+    (status = 202, description = "It takes no new work"),
+    NotFound,
+    NotLeader,
+))]
+pub(super) async fn drain(state: Shared, id: PathText, _: NoQuery) -> Result<StatusCode, Failure> {
     set_drain(state, id, |node| Input::Drain { node }).await
 }
 
-pub(super) async fn undrain(state: Shared, id: PathText) -> Result<StatusCode, Failure> {
+/// Takes a drain back.
+#[utoipa::path(post, path = "/v1/nodes/{id}/undrain", tag = "nodes", operation_id = "undrain_node", params(("id" = NodeId, Path, description = "The node")), responses(
+    (status = 202, description = "It takes work again"),
+    NotFound,
+    NotLeader,
+))]
+pub(super) async fn undrain(
+    state: Shared,
+    id: PathText,
+    _: NoQuery,
+) -> Result<StatusCode, Failure> {
     set_drain(state, id, |node| Input::Undrain { node }).await
 }
 
@@ -101,9 +135,16 @@ async fn set_drain(
     }
 }
 
+/// Why a node is in its state.
+#[utoipa::path(get, path = "/v1/nodes/{id}/explain", tag = "nodes", operation_id = "explain_node", params(("id" = NodeId, Path, description = "The node")), responses(
+    (status = 200, description = "In words", body = Explanation),
+    NotFound,
+    NotLeader,
+))]
 pub(super) async fn explain(
     State(app): Shared,
     PathText(id): PathText,
+    _: NoQuery,
 ) -> Result<Json<Explanation>, Failure> {
     let id: NodeId = body::id(&id)?;
     let lead = app.lead().await?;

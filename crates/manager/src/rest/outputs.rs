@@ -10,6 +10,8 @@ use futures::StreamExt;
 use model::TaskId;
 use object_store::{ObjectStore, ObjectStoreExt};
 
+use super::body::NoQuery;
+use super::doc::NotFound;
 use super::failure::Failure;
 use super::{App, Shared, body};
 
@@ -31,8 +33,18 @@ impl<S: Send + Sync> FromRequestParts<S> for Place {
     }
 }
 
-/// Only what is in the settling attempt's manifest exists (DESIGN §4.2).
-pub(super) async fn download(State(app): Shared, place: Place) -> Result<Response, Failure> {
+/// An output file of a settled task.
+#[utoipa::path(get, path = "/v1/tasks/{id}/outputs/{*path}", tag = "tasks", operation_id = "get_output", params(("id" = TaskId, Path, description = "The task"),
+    ("path" = String, Path, description = "The file's path, which may have slashes", min_length = 1)), responses(
+    (status = 200, description = "The file's bytes", body = String, content_type = "application/octet-stream"),
+    NotFound,
+))]
+// Only what is in the settling attempt's manifest exists (DESIGN §4.2).
+pub(super) async fn download(
+    State(app): Shared,
+    place: Place,
+    _: NoQuery,
+) -> Result<Response, Failure> {
     let id: TaskId = body::id(&place.id)?;
     let attempts = app.store.attempts(id).await?;
     let settling = attempts.into_iter().find(|attempt| attempt.settles);

@@ -3,7 +3,7 @@
 use api::view::{
     AttemptView, CostView, GroupView, JobDetail, JobView, NodeView, ResultView, TaskView,
 };
-use model::{Intent, IntentState, JobSpec, MicroUsd, Node, NodeOrigin, Resources};
+use model::{Clamp, Intent, IntentState, JobSpec, MicroUsd, Node, NodeOrigin, Resources};
 use std::sync::Arc;
 use store::{AttemptRecord, CostSums, JobRecord, NodeRecord, ResultRecord, TaskRecord};
 
@@ -15,7 +15,7 @@ pub(super) fn job(record: JobRecord) -> JobView {
         status: record.status,
         submitted_at: record.submitted,
         settled_at: record.settled,
-        revision: 0,
+        revision: record.revision.clamped(),
         labels: record.labels,
         tasks: record.tasks,
     }

@@ -1,7 +1,9 @@
 //! `POST /v1/jobs`: one document, or NDJSON with one a line.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, PoisonError};
 
+use api::job_document::JobDocument;
 use api::problem::ProblemKind;
 use api::view::Submitted;
 use axum::body::{Body, Bytes};
@@ -9,12 +11,14 @@ use axum::extract::State;
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use control::Input;
-use model::{Fault, JobId, JobSpec};
+use model::{Fault, GroupSpec, ItemsKey, JobId, JobSpec, items_keys};
 use serde_json::Value;
-use store::{IdempotencyKey, InboxMessage, Posted, StoreError};
+use store::{IdempotencyKey, InboxMessage, ItemsRecord, Posted, StoreError};
 
+use super::body::NoQuery;
+use super::doc::{BadBody, NotLeader};
 use super::failure::Failure;
-use super::{App, Shared, body};
+use super::{App, Shared, body, json};
 use crate::{clock, secret};
 
 /// Documents above this are parsed on a thread that may block.
@@ -23,8 +27,17 @@ const LARGE_BYTES: usize = 64 << 10;
 const KEY_BYTES: usize = 255;
 const NDJSON: &str = "application/x-ndjson";
 
+/// Submits a job, or many.
+#[utoipa::path(post, path = "/v1/jobs", tag = "jobs", operation_id = "submit_job", params(("Idempotency-Key" = Option<String>, Header, description = "Makes the request repeatable for 24 hours: the same body replays the answer, another body is refused", pattern = "^[!-~]{1,255}$")), request_body(content((JobDocument = "application/json"), (String = "application/x-ndjson")), description = "One document, or up to 10,000, one a line: all or none"), responses(
+    (status = 201, description = "Accepted, and durable", content((Submitted = "application/json"), (String = "application/x-ndjson")), headers(
+        ("Location" = String, description = "Where the job is; of one document"),
+    )),
+    BadBody,
+    NotLeader,
+))]
 pub(super) async fn submit(
     State(app): Shared,
+    _: NoQuery,
     headers: HeaderMap,
     body: Body,
 ) -> Result<Response, Failure> {
@@ -40,69 +53,169 @@ pub(super) async fn submit(
     let key = key(&headers)?;
     let limit = if many { limits.ndjson_bytes } else { limits.job_bytes };
     let bytes = body::read(&headers, body, limit, limits.body_ms).await?;
-    let lines = limits.ndjson_lines;
-    let read = move |bytes: &Bytes| if many { read_lines(bytes, lines) } else { read_one(bytes) };
-    let (specs, bytes) = if bytes.len() > LARGE_BYTES {
+    let shape = Shape { many, most: limits.ndjson_lines };
+    let items = stored_items(&app, &bytes, shape).await?;
+    let read = move |bytes: &Bytes| shape.read(bytes, &items);
+    let (read, bytes) = if bytes.len() > LARGE_BYTES {
         let reading = tokio::task::spawn_blocking(move || (read(&bytes), bytes)).await;
         reading.map_err(|fault| Failure::internal("the document could not be read", &fault))?
     } else {
         (read(&bytes), bytes)
     };
-    let accepted = accept(&app, specs?, key, &bytes).await?;
+    let Read { specs, after } = read?;
+    must_be_there(&app, after).await?;
+    let accepted = accept(&app, specs, key, &bytes).await?;
     if many { answer_lines(&accepted) } else { answer_one(&accepted) }
 }
 
 fn key(headers: &HeaderMap) -> Result<Option<String>, Failure> {
     let Some(value) = headers.get("idempotency-key") else { return Ok(None) };
     let text = value.to_str().unwrap_or_default();
-    if text.is_empty() || text.len() > KEY_BYTES {
+    if text.is_empty() || text.len() > KEY_BYTES || !text.bytes().all(|b| b.is_ascii_graphic()) {
         let detail = format!("Idempotency-Key: 1 to {KEY_BYTES} visible ASCII characters");
         return Err(Failure::malformed(detail));
     }
     Ok(Some(text.to_owned()))
 }
 
-fn read_one(bytes: &[u8]) -> Result<Vec<Arc<JobSpec>>, Failure> {
-    let document: Value = body::parse(bytes)?;
-    JobSpec::parse(&document).map(|spec| vec![Arc::new(spec)]).map_err(Failure::invalid)
-}
-
 /// Faults of one body are shown up to here; nobody reads more.
 const MAX_FAULTS: usize = 1_000;
 
-/// All lines or none: the pointers of faults begin with the line's ordinal.
-fn read_lines(bytes: &[u8], most: usize) -> Result<Vec<Arc<JobSpec>>, Failure> {
-    let (mut specs, mut faults) = (Vec::new(), Vec::new());
-    let lines = bytes.split(|byte| *byte == b'\n').enumerate();
-    for (ordinal, line) in lines.filter(|(_, line)| !line.trim_ascii().is_empty()) {
-        if specs.len() >= most {
-            let detail = format!("more than {most} lines; send the rest in another request");
-            return Err(Failure::new(ProblemKind::TooLarge, detail));
+/// Whether a body is one document, or one a line and how many at most.
+#[derive(Debug, Clone, Copy)]
+struct Shape {
+    many: bool,
+    most: usize,
+}
+
+/// What a body asks for.
+#[derive(Debug, Default)]
+struct Read {
+    specs: Vec<Arc<JobSpec>>,
+    /// Jobs that it says are there, each with its place.
+    after: Vec<(JobId, String)>,
+}
+
+/// Uploaded items by their keys.
+type Items = BTreeMap<ItemsKey, ItemsRecord>;
+
+impl Shape {
+    /// The documents' bytes, each with the beginning of its pointers.
+    fn documents<'b>(self, bytes: &'b [u8]) -> Box<dyn Iterator<Item = (String, &'b [u8])> + 'b> {
+        if !self.many {
+            return Box::new(std::iter::once((String::new(), bytes)));
         }
-        match serde_json::from_slice::<Value>(line) {
-            Err(fault) => {
-                let detail = format!("not JSON: {fault}");
-                faults.push(Fault { pointer: format!("/{ordinal}"), detail });
+        let lines = bytes.split(|byte| *byte == b'\n').enumerate();
+        let lines = lines.filter(|(_, line)| !line.trim_ascii().is_empty());
+        Box::new(lines.map(|(ordinal, line)| (format!("/{ordinal}"), line)))
+    }
+
+    /// All or none: the pointers of lines' faults begin with the line's ordinal.
+    fn read(self, bytes: &[u8], items: &Items) -> Result<Read, Failure> {
+        let (mut read, mut faults) = (Read::default(), Vec::new());
+        for (place, text) in self.documents(bytes) {
+            if self.many && read.specs.len() >= self.most {
+                let detail =
+                    format!("more than {} lines; send the rest in another request", self.most);
+                return Err(Failure::new(ProblemKind::TooLarge, detail));
             }
-            Ok(document) => match JobSpec::parse(&document) {
-                Ok(spec) => specs.push(Arc::new(spec)),
-                Err(of_line) => faults.extend(of_line.into_iter().map(|fault| Fault {
-                    pointer: format!("/{ordinal}{}", fault.pointer),
-                    ..fault
-                })),
-            },
+            match json::read(text) {
+                Err(fault) if !self.many => return Err(json::malformed(&fault)),
+                Err(fault) => {
+                    faults.push(Fault { pointer: place, detail: format!("not JSON: {fault}") });
+                }
+                Ok((document, twice)) => match read_spec(&document, twice, items) {
+                    Ok(spec) => {
+                        read.after.extend(named_after(&document, &place));
+                        read.specs.push(Arc::new(spec));
+                    }
+                    Err(of_line) => faults.extend(of_line.into_iter().map(|fault| Fault {
+                        pointer: format!("{place}{}", fault.pointer),
+                        ..fault
+                    })),
+                },
+            }
+            if faults.len() > MAX_FAULTS {
+                break;
+            }
         }
-        if faults.len() > MAX_FAULTS {
-            break;
+        if !faults.is_empty() {
+            return Err(Failure::invalid(faults));
+        }
+        if read.specs.is_empty() {
+            return Err(Failure::malformed("no line has a document"));
+        }
+        Ok(read)
+    }
+
+    /// The keys of uploaded items that the documents name.
+    fn items_keys(self, bytes: &[u8]) -> BTreeSet<ItemsKey> {
+        let documents = self.documents(bytes).take(self.most);
+        let documents = documents.filter_map(|(_, text)| serde_json::from_slice(text).ok());
+        documents.flat_map(|document: Value| items_keys(&document)).collect()
+    }
+}
+
+/// The spec, or all faults: those of its JSON and those of its fields.
+fn read_spec(document: &Value, twice: Vec<Fault>, items: &Items) -> Result<JobSpec, Vec<Fault>> {
+    let counts = items.iter().map(|(key, record)| (*key, record.count)).collect();
+    let mut faults = twice;
+    match JobSpec::parse_with(document, &counts) {
+        Ok(spec) => {
+            faults.extend(foreign_items(&spec, items));
+            if faults.is_empty() { Ok(spec) } else { Err(faults) }
+        }
+        Err(of_fields) => {
+            faults.extend(of_fields);
+            Err(faults)
         }
     }
-    if !faults.is_empty() {
-        return Err(Failure::invalid(faults));
+}
+
+/// Items belong to a namespace, as jobs do.
+fn foreign_items(spec: &JobSpec, items: &Items) -> Vec<Fault> {
+    let foreign = |(ordinal, group): (usize, &Arc<GroupSpec>)| {
+        let theirs = &items.get(&group.items_key?)?.namespace;
+        (*theirs != spec.namespace).then(|| Fault {
+            pointer: format!("/group/{ordinal}/items_key"),
+            detail: format!("these items belong to the namespace `{theirs}`"),
+        })
+    };
+    spec.groups.iter().enumerate().filter_map(foreign).collect()
+}
+
+/// The jobs of a document's `after`, each with its place.
+pub(super) fn named_after(document: &Value, place: &str) -> Vec<(JobId, String)> {
+    let list = document.get("after").and_then(Value::as_array);
+    let named = list.into_iter().flatten().enumerate().filter_map(|(ordinal, id)| {
+        Some((id.as_str()?.parse().ok()?, format!("{place}/after/{ordinal}")))
+    });
+    named.collect()
+}
+
+/// What is stored under the keys that the documents name.
+async fn stored_items(app: &App, bytes: &Bytes, shape: Shape) -> Result<Items, Failure> {
+    // Hardly any document has one; those that have are read twice.
+    const FIELD: &[u8] = b"items_key";
+    if !bytes.windows(FIELD.len()).any(|window| window == FIELD) {
+        return Ok(Items::new());
     }
-    if specs.is_empty() {
-        return Err(Failure::malformed("no line has a document"));
-    }
-    Ok(specs)
+    let bytes = bytes.clone();
+    let keys = tokio::task::spawn_blocking(move || shape.items_keys(&bytes)).await;
+    let keys = keys.map_err(|fault| Failure::internal("the document could not be read", &fault))?;
+    let keys: Vec<ItemsKey> = keys.into_iter().collect();
+    Ok(app.store.items(&keys, clock::now()).await?)
+}
+
+/// A job that comes after one that there never was would wait for ever.
+pub(super) async fn must_be_there(app: &App, after: Vec<(JobId, String)>) -> Result<(), Failure> {
+    let ids: BTreeSet<JobId> = after.iter().map(|(id, _)| *id).collect();
+    let unknown = app.store.unknown_jobs(&ids.into_iter().collect::<Vec<_>>()).await?;
+    let missing = after.into_iter().filter(|(id, _)| unknown.contains(id));
+    let faults: Vec<Fault> = missing
+        .map(|(id, pointer)| Fault { pointer, detail: format!("there is no {id}") })
+        .collect();
+    if faults.is_empty() { Ok(()) } else { Err(Failure::invalid(faults)) }
 }
 
 /// Accepted is durable. At the leader a submit without a key is an input of the next step; with a
@@ -142,7 +255,7 @@ async fn accept(
             Err(Failure::new(ProblemKind::KeyReused, detail))
         }
         Err(StoreError::JobIdTaken(_)) => {
-            Err(Failure::overloaded("another replica drew the same id; send it again"))
+            Err(Failure::unavailable("another replica drew the same id; send it again"))
         }
         Err(fault) => Err(fault.into()),
     }
@@ -190,22 +303,35 @@ fn answer_lines(accepted: &[Submitted]) -> Result<Response, Failure> {
 mod tests {
     use super::*;
 
+    const ONE: Shape = Shape { many: false, most: 10 };
+    const MANY: Shape = Shape { many: true, most: 10 };
+
+    fn lines(shape: Shape, text: &str) -> Result<usize, u16> {
+        match shape.read(text.as_bytes(), &Items::new()) {
+            Ok(read) => Ok(read.specs.len()),
+            Err(failure) => Err(failure.into_response().status().as_u16()),
+        }
+    }
+
     #[test]
     fn a_faulty_line_is_named_and_nothing_is_read() {
         let good = r#"{"group":[{"command":["true"]}]}"#;
-        let lines = format!("{good}\n\n{good}\n");
-        assert_eq!(read_lines(lines.as_bytes(), 10).map(|specs| specs.len()).ok(), Some(2));
-        assert!(read_lines(lines.as_bytes(), 1).is_err());
-        assert!(read_lines(b"\n \n", 10).is_err());
-        let lines = format!("{good}\n{{\"group\":[{{}}]}}\nnot json\n");
-        let response = read_lines(lines.as_bytes(), 10).expect_err("faulty").into_response();
-        assert_eq!(response.status(), 422);
+        let text = format!("{good}\n\n{good}\n");
+        assert_eq!(lines(MANY, &text), Ok(2));
+        assert_eq!(lines(Shape { most: 1, ..MANY }, &text), Err(413));
+        assert_eq!(lines(MANY, "\n \n"), Err(400));
+        assert_eq!(lines(MANY, &format!("{good}\n{{\"group\":[{{}}]}}\nnot json\n")), Err(422));
+        assert_eq!(lines(ONE, &text), Err(400));
     }
 
     #[test]
     fn a_document_too_deep_is_an_error() {
-        let deep = "[".repeat(100_000);
-        let response = read_one(deep.as_bytes()).expect_err("too deep").into_response();
-        assert_eq!(response.status(), 400);
+        assert_eq!(lines(ONE, &"[".repeat(100_000)), Err(400));
+    }
+
+    #[test]
+    fn what_a_document_says_twice_is_a_fault() {
+        let text = r#"{"name": "a", "name": "b", "group":[{"command":["true"]}]}"#;
+        assert_eq!(lines(ONE, text), Err(422));
     }
 }

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use api::problem::ProblemKind;
+use api::problem::{Problem, ProblemKind};
 use api::sync::{
     JoinAnswer, JoinRequest, MAX_TRANSITIONS, POLL_WAIT_MS, Proof, SyncAnswer, SyncRequest,
     TailRequest,
@@ -15,7 +15,8 @@ use cloud::CloudError;
 use control::{Input, Joiner, Reply};
 use model::{FORMAT, NodeId};
 
-use super::body::{self, Params, PathText};
+use super::body::{self, NoQuery, Params, PathText};
+use super::doc::{BadBody, Conflict, NotFound, NotLeader};
 use super::failure::Failure;
 use super::{App, Shared};
 use crate::leader::Lead;
@@ -26,9 +27,17 @@ const NAME_BYTES: usize = 128;
 /// Bytes of one piece of a stream.
 const TAIL_BYTES: usize = 1 << 20;
 
-/// `POST /v1/nodes/join`: the body proves who asks.
+/// Joins as a node: the body proves who asks.
+#[utoipa::path(post, path = "/v1/nodes/join", tag = "node", operation_id = "join", request_body(content = JoinRequest), security(()), responses(
+    (status = 200, description = "It is this node, with a token of its own", body = JoinAnswer),
+    (status = 401, description = "`unauthorized`: the proof is none", body = Problem, content_type = "application/problem+json", headers(("WWW-Authenticate" = String))),
+    Conflict,
+    BadBody,
+    NotLeader,
+))]
 pub(super) async fn join(
     State(app): Shared,
+    _: NoQuery,
     headers: HeaderMap,
     body: Body,
 ) -> Result<Json<JoinAnswer>, Failure> {
@@ -96,11 +105,19 @@ async fn prove(app: &App, proof: Proof) -> Result<Joiner, Failure> {
     }
 }
 
-/// `POST /v1/nodes/{id}/sync`: a long poll.
+/// A digester's long poll: what changed there, and what is to be done.
+#[utoipa::path(post, path = "/v1/nodes/{id}/sync", tag = "node", operation_id = "sync", params(("id" = NodeId, Path, description = "The node")), request_body(content = SyncRequest), responses(
+    (status = 200, description = "What the node is to do", body = SyncAnswer),
+    NotFound,
+    Conflict,
+    BadBody,
+    NotLeader,
+))]
 pub(super) async fn sync(
     State(app): Shared,
     Extension(connection): Extension<ConnectionId>,
     PathText(node): PathText,
+    _: NoQuery,
     headers: HeaderMap,
     body: Body,
 ) -> Result<Json<SyncAnswer>, Failure> {
@@ -174,8 +191,15 @@ async fn answer(
     }
 }
 
-/// `POST /v1/nodes/{id}/tail?attempt=&stream=&offset=`: what a stream has past an offset. 204
-/// while somebody reads it, 404 when nobody does.
+/// What a running attempt has written past an offset.
+///
+/// 404 when nobody reads it any more.
+#[utoipa::path(post, path = "/v1/nodes/{id}/tail", tag = "node", operation_id = "tail", params(("id" = NodeId, Path, description = "The node"), TailRequest), request_body(content = String, content_type = "application/octet-stream"), responses(
+    (status = 204, description = "Somebody reads it"),
+    NotFound,
+    BadBody,
+    NotLeader,
+))]
 pub(super) async fn tail(
     State(app): Shared,
     PathText(node): PathText,

@@ -8,7 +8,8 @@ use control::{Input, Reply};
 use model::TaskId;
 use store::{InboxMessage, TaskRecord};
 
-use super::body::{self, PathText};
+use super::body::{self, NoQuery, PathText};
+use super::doc::{NotFound, NotLeader};
 use super::failure::Failure;
 use super::jobs::{explained, post};
 use super::{App, Shared, rows};
@@ -19,18 +20,32 @@ pub(super) async fn find(app: &App, id: TaskId) -> Result<TaskRecord, Failure> {
     task.ok_or_else(|| Failure::not_found(format!("there is no task {id}")))
 }
 
+/// One task.
+#[utoipa::path(get, path = "/v1/tasks/{id}", tag = "tasks", operation_id = "get_task", params(("id" = TaskId, Path, description = "The task")), responses(
+    (status = 200, description = "The task", body = TaskView),
+    NotFound,
+))]
 pub(super) async fn one(
     State(app): Shared,
     PathText(id): PathText,
+    _: NoQuery,
 ) -> Result<Json<TaskView>, Failure> {
     let id: TaskId = body::id(&id)?;
     Ok(Json(rows::task(find(&app, id).await?)))
 }
 
-/// 202, and idempotent: a task that is settled stays as it is.
+/// Stops a task.
+///
+/// Idempotent: a task that is settled stays as it is.
+#[utoipa::path(delete, path = "/v1/tasks/{id}", tag = "tasks", operation_id = "stop_task", params(("id" = TaskId, Path, description = "The task")), responses(
+    (status = 202, description = "It will be settled"),
+    NotFound,
+    NotLeader,
+))]
 pub(super) async fn stop(
     State(app): Shared,
     PathText(id): PathText,
+    _: NoQuery,
 ) -> Result<StatusCode, Failure> {
     let task: TaskId = body::id(&id)?;
     if let Some(lead) = app.seat.lead() {
@@ -46,9 +61,15 @@ pub(super) async fn stop(
     Ok(StatusCode::ACCEPTED)
 }
 
+/// A task's ended attempts, in order.
+#[utoipa::path(get, path = "/v1/tasks/{id}/attempts", tag = "tasks", operation_id = "list_attempts", params(("id" = TaskId, Path, description = "The task")), responses(
+    (status = 200, description = "In order", body = Page<AttemptView>),
+    NotFound,
+))]
 pub(super) async fn attempts(
     State(app): Shared,
     PathText(id): PathText,
+    _: NoQuery,
 ) -> Result<Json<Page<AttemptView>>, Failure> {
     let id: TaskId = body::id(&id)?;
     let attempts = app.store.attempts(id).await?;
@@ -59,9 +80,16 @@ pub(super) async fn attempts(
     Ok(Json(Page { items, next_cursor: None }))
 }
 
+/// Why a task waits, or runs where it does.
+#[utoipa::path(get, path = "/v1/tasks/{id}/explain", tag = "tasks", operation_id = "explain_task", params(("id" = TaskId, Path, description = "The task")), responses(
+    (status = 200, description = "In words", body = Explanation),
+    NotFound,
+    NotLeader,
+))]
 pub(super) async fn explain(
     State(app): Shared,
     PathText(id): PathText,
+    _: NoQuery,
 ) -> Result<Json<Explanation>, Failure> {
     let id: TaskId = body::id(&id)?;
     let lead = app.lead().await?;

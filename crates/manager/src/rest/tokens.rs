@@ -8,7 +8,8 @@ use axum::http::{HeaderMap, StatusCode};
 use store::{Token, TokenKind};
 
 use super::Shared;
-use super::body::{self, PathText};
+use super::body::{self, NoQuery, PathText};
+use super::doc::{BadBody, NotFound};
 use super::failure::Failure;
 use crate::clock;
 
@@ -19,14 +20,24 @@ const MAX_VALID_MS: u64 = 10 * 365 * 24 * 3_600_000;
 const MAX_USES: u32 = 1_000_000;
 const NAME_BYTES: usize = 128;
 
-pub(super) async fn list(State(app): Shared) -> Result<Json<Page<TokenView>>, Failure> {
+/// Tokens, without their secrets.
+#[utoipa::path(get, path = "/v1/tokens", tag = "cluster", operation_id = "list_tokens", responses(
+    (status = 200, description = "By age", body = Page<TokenView>),
+))]
+pub(super) async fn list(State(app): Shared, _: NoQuery) -> Result<Json<Page<TokenView>>, Failure> {
     let tokens = app.tokens.list().await?;
     let items = tokens.iter().map(view).collect();
     Ok(Json(Page { items, next_cursor: None }))
 }
 
+/// Makes a token.
+#[utoipa::path(post, path = "/v1/tokens", tag = "cluster", operation_id = "create_token", request_body(content = TokenRequest), responses(
+    (status = 201, description = "Made; its secret is shown once", body = TokenMade),
+    BadBody,
+))]
 pub(super) async fn create(
     State(app): Shared,
+    _: NoQuery,
     headers: HeaderMap,
     body: Body,
 ) -> Result<(StatusCode, Json<TokenMade>), Failure> {
@@ -68,9 +79,15 @@ fn check(request: &TokenRequest) -> Result<TokenKind, Failure> {
     }
 }
 
+/// Removes a token.
+#[utoipa::path(delete, path = "/v1/tokens/{id}", tag = "cluster", operation_id = "remove_token", params(("id" = String, Path, description = "As the list has it", pattern = "^[0-9a-f]{16}$")), responses(
+    (status = 204, description = "Removed"),
+    NotFound,
+))]
 pub(super) async fn remove(
     State(app): Shared,
     PathText(id): PathText,
+    _: NoQuery,
 ) -> Result<StatusCode, Failure> {
     let tokens = app.tokens.list().await?;
     let found = tokens.iter().find(|token| id_of(token) == id);

@@ -1,0 +1,222 @@
+//! The OpenAPI document. It is made of the routes themselves: a handler joins the router by its
+//! `#[utoipa::path]`, so that there is no route without its document.
+
+use std::collections::BTreeMap;
+use std::fmt;
+
+use api::job_document;
+use api::problem::{Problem, ProblemKind};
+use axum::Extension;
+use axum::http::{HeaderValue, header};
+use axum::response::{IntoResponse, Response};
+use bytes::Bytes;
+use serde_json::{Map, Value, json};
+use utoipa::openapi::schema::{ObjectBuilder, Schema, Type};
+use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityScheme};
+use utoipa::openapi::tag::TagBuilder;
+use utoipa::openapi::{
+    ComponentsBuilder, InfoBuilder, LicenseBuilder, OpenApi, OpenApiBuilder, RefOr,
+    SecurityRequirement,
+};
+use utoipa::{IntoResponses, PartialSchema, ToSchema};
+
+use super::body::NoQuery;
+use super::failure::Failure;
+
+/// The scheme that every operation needs unless it says otherwise.
+const BEARER: &str = "bearer";
+const METHODS: [&str; 5] = ["get", "post", "put", "patch", "delete"];
+/// What every operation may answer, whatever it does: the guard stands before all of them.
+const ALWAYS: [ProblemKind; 5] = [
+    ProblemKind::Malformed,
+    ProblemKind::Forbidden,
+    ProblemKind::Overloaded,
+    ProblemKind::Internal,
+    ProblemKind::Unavailable,
+];
+
+/// What the routes are added to.
+pub(super) fn base() -> OpenApi {
+    let tag = |name: &str, description: &str| {
+        TagBuilder::new().name(name).description(Some(description)).build()
+    };
+    let bearer = HttpBuilder::new()
+        .scheme(HttpAuthScheme::Bearer)
+        .description(Some("A user's token, from the file that the first start writes or `ebb token create`; for syncs the node's own."))
+        .build();
+    let components = ComponentsBuilder::new()
+        .security_scheme(BEARER, SecurityScheme::Http(bearer))
+        .schema(Problem::name(), Problem::schema())
+        .schema(ProblemKind::name(), ProblemKind::schema())
+        .schema("Fault", <model::Fault as PartialSchema>::schema());
+    let info = InfoBuilder::new()
+        .title("Ebbtide")
+        .version(env!("CARGO_PKG_VERSION"))
+        .description(Some(
+            "Batch jobs on machines that may vanish, each task settled exactly once. Units are \
+             canonical: cpu_millis, memory_mib, *_ms, micro_usd; times are RFC 3339 in UTC. Lists \
+             are `{items, next_cursor}`; every error is RFC 9457 problem+json with all faults.",
+        ))
+        .license(Some(
+            LicenseBuilder::new().name("Apache-2.0").identifier(Some("Apache-2.0")).build(),
+        ))
+        .build();
+    OpenApiBuilder::new()
+        .info(info)
+        .components(Some(components.build()))
+        .security(Some([SecurityRequirement::new::<_, [&str; 0], &str>(BEARER, [])]))
+        .tags(Some([
+            tag("jobs", "What users submit, change, stop, and read."),
+            tag("tasks", "One unit of work each: its attempts, its logs, its outputs."),
+            tag("nodes", "Machines of the cluster, for people."),
+            tag("node", "What digesters send; with a user's token they are refused."),
+            tag("cluster", "How it stands, what it costs, and who may."),
+        ]))
+        .build()
+}
+
+/// The document as it is served: what all operations share is added, and the schemas that are
+/// written by hand take their places.
+pub(super) fn finish(document: &OpenApi) -> Value {
+    let mut document = serde_json::to_value(document).unwrap_or_default();
+    let paths = document.get_mut("paths").and_then(Value::as_object_mut);
+    let paths = paths.map(|paths| {
+        // The rest of a path is written otherwise by the router.
+        *paths = std::mem::take(paths)
+            .into_iter()
+            .map(|(path, item)| (path.replace("{*", "{"), item))
+            .collect();
+        paths
+    });
+    let items = paths.into_iter().flat_map(|paths| paths.values_mut());
+    for operation in items.flat_map(operations) {
+        share(operation);
+    }
+    if let Some(Value::Object(schemas)) = document.pointer_mut("/components/schemas") {
+        schemas.extend(job_document::schemas());
+    }
+    document
+}
+
+fn operations(item: &mut Value) -> impl Iterator<Item = &mut Map<String, Value>> {
+    let fields = item.as_object_mut().into_iter().flatten();
+    fields
+        .filter(|(method, _)| METHODS.contains(&method.as_str()))
+        .filter_map(|(_, operation)| operation.as_object_mut())
+}
+
+fn share(operation: &mut Map<String, Value>) {
+    let is_open = operation.get("security") == Some(&json!([{}]));
+    let Some(Value::Object(responses)) = operation.get_mut("responses") else { return };
+    let unauthorized = (!is_open).then_some(ProblemKind::Unauthorized);
+    for kind in ALWAYS.into_iter().chain(unauthorized) {
+        let response = serde_json::to_value(problem(kind)).unwrap_or_default();
+        responses.entry(kind.status().to_string()).or_insert(response);
+    }
+}
+
+/// The answer that is a problem of this kind.
+fn problem(kind: ProblemKind) -> utoipa::openapi::Response {
+    let response = json!({
+        "description": format!("`{}`: {}", kind.as_str(), kind.title()),
+        "headers": headers(kind),
+        "content": {"application/problem+json": {"schema": {"allOf": [
+            {"$ref": "#/components/schemas/Problem"},
+            {"properties": {"status": {"enum": [kind.status()]}}},
+        ]}}},
+    });
+    serde_json::from_value(response).unwrap_or_default()
+}
+
+fn headers(kind: ProblemKind) -> Value {
+    match kind {
+        ProblemKind::Overloaded | ProblemKind::NotLeader | ProblemKind::Unavailable => json!({
+            "Retry-After": {
+                "required": true,
+                "description": "Whole seconds to wait.",
+                "schema": {"type": "integer", "minimum": 1},
+            },
+        }),
+        ProblemKind::Unauthorized => json!({
+            "WWW-Authenticate": {"required": true, "schema": {"type": "string"}},
+        }),
+        _ => json!({}),
+    }
+}
+
+/// Types that name an answer in `responses(..)` of a handler.
+macro_rules! problems {
+    ($($name:ident),* $(,)?) => {$(
+        #[doc = concat!("May answer [`ProblemKind::", stringify!($name), "`].")]
+        pub(super) struct $name;
+        impl IntoResponses for $name {
+            fn responses() -> BTreeMap<String, RefOr<utoipa::openapi::Response>> {
+                let kind = ProblemKind::$name;
+                BTreeMap::from([(kind.status().to_string(), problem(kind).into())])
+            }
+        }
+    )*};
+}
+problems!(
+    Conflict,
+    Gone,
+    Invalid,
+    NotFound,
+    NotLeader,
+    PreconditionFailed,
+    Timeout,
+    TooLarge,
+    UnsupportedMediaType,
+);
+
+/// What any body may run into.
+pub(super) struct BadBody;
+
+impl IntoResponses for BadBody {
+    fn responses() -> BTreeMap<String, RefOr<utoipa::openapi::Response>> {
+        let mut all = Timeout::responses();
+        all.extend(TooLarge::responses());
+        all.extend(UnsupportedMediaType::responses());
+        all.extend(Invalid::responses());
+        all
+    }
+}
+
+/// A yes or no of a query.
+pub(super) fn flag() -> RefOr<Schema> {
+    let words = ["", "0", "1", "false", "true"];
+    ObjectBuilder::new().schema_type(Type::String).enum_values(Some(words)).into()
+}
+
+/// The text of the document.
+#[derive(Debug, Clone)]
+pub(super) struct Document(pub(super) Bytes);
+
+impl Document {
+    /// As it is served, and kept in `docs/`.
+    pub(super) fn of(document: &Value) -> Self {
+        let mut text = serde_json::to_vec_pretty(document).unwrap_or_default();
+        text.push(b'\n');
+        Self(text.into())
+    }
+}
+
+impl fmt::Display for Document {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&String::from_utf8_lossy(&self.0))
+    }
+}
+
+/// This document.
+///
+/// OpenAPI 3.1, made from the routes that this manager serves.
+#[utoipa::path(get, path = "/openapi.json", tag = "cluster", operation_id = "openapi", responses(
+    (status = 200, description = "The document", body = Object, content_type = "application/json"),
+))]
+pub(super) async fn openapi(
+    Extension(document): Extension<Document>,
+    _: NoQuery,
+) -> Result<Response, Failure> {
+    let json = HeaderValue::from_static("application/json");
+    Ok(([(header::CONTENT_TYPE, json)], document.0).into_response())
+}
