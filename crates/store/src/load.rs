@@ -55,6 +55,9 @@ pub struct LogEntry {
     pub changes: Vec<Change>,
 }
 
+/// Of a page's documents, compressed: a job's spec may have megabytes of items.
+const LOG_PAGE_BYTES: u32 = 4 * 1024 * 1024;
+
 /// The columns of a task's entry.
 pub(crate) const TASK_COLUMNS: &str = "job, grp, idx, attempt, state, until_ms, node, assigned_ms, \
      started_ms, phase, deadline_ms, cause, interrupted, node_lost, failed, timed_out, unexplained";
@@ -88,10 +91,16 @@ impl Store {
         Ok(bounds.map(|(first, last)| (first.cast_unsigned(), last.cast_unsigned())))
     }
 
-    /// Commits after `seq`, in order, at most `limit`.
+    /// Commits after `seq`, in order, at most `limit`; fewer when their documents are large, but at
+    /// least one if there is any.
     pub async fn log(&self, seq: u64, limit: u32) -> Result<Vec<LogEntry>, StoreError> {
-        let sql = "SELECT seq, at_ms, changes FROM log WHERE seq > $1 ORDER BY seq LIMIT $2";
-        let rows: Vec<LogRow> = self.all(sql, &[seq.cast_signed().into(), limit.into()]).await?;
+        // Only the documents of what is within the page are read.
+        let sql = "SELECT log.seq, at_ms, changes FROM log JOIN (SELECT seq, \
+             SUM(bytes) OVER (ORDER BY seq) - bytes AS bytes_before FROM (SELECT seq, \
+             length(changes) AS bytes FROM log WHERE seq > $1 ORDER BY seq LIMIT $2) AS sizes) \
+             AS page ON page.seq = log.seq WHERE bytes_before < $3 ORDER BY log.seq";
+        let values = [seq.cast_signed().into(), limit.into(), LOG_PAGE_BYTES.into()];
+        let rows: Vec<LogRow> = self.all(sql, &values).await?;
         let entry = |row: LogRow| {
             Ok(LogEntry {
                 seq: row.seq.cast_unsigned(),

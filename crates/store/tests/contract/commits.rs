@@ -1,10 +1,12 @@
 //! What a commit writes, and when it does not.
 
+use std::sync::Arc;
+
 use model::{
     After, AttemptEnd, Cause, Change, Counters, InstanceId, Intent, IntentEnd, IntentId,
-    IntentState, JobStatus, LaunchRequest, LedgerKind, LedgerRow, MicroUsd, Node, NodeEvent,
-    NodeOrigin, NodeReason, NodeState, Notice, NoticeKind, Offer, Phase, Placement, Pool,
-    PurchaseOption, Resources, Task, TaskState, Timestamp,
+    IntentState, JobSpec, JobStatus, LaunchRequest, LedgerKind, LedgerRow, MicroUsd, Node,
+    NodeEvent, NodeOrigin, NodeReason, NodeState, Notice, NoticeKind, Offer, Phase, Placement,
+    Pool, PurchaseOption, Resources, Task, TaskState, Timestamp,
 };
 use store::{Committed, Store};
 
@@ -20,6 +22,7 @@ on_both!(
     a_refused_batch_changes_nothing,
     a_million_tasks_are_one_small_row,
     many_rows_in_one_commit,
+    pages_of_the_log_are_bounded_by_bytes,
 );
 
 pub(crate) fn placed(node: u64, attempt: u32, phase: Phase) -> Task {
@@ -301,6 +304,33 @@ async fn many_rows_in_one_commit(database: &Database) {
         .collect();
     changes.extend((0..1_391).map(|_| spent(1, LedgerKind::Task, 1)));
     leading.commit(&changes).await;
+}
+
+async fn pages_of_the_log_are_bounded_by_bytes(database: &Database) {
+    let mut leading = database.lead().await;
+    // Text that does not compress well.
+    let words = (0..600_000_u32).map(|number| number.wrapping_mul(0x9e37_79b9));
+    let large: Arc<str> = words.map(|word| format!("{word:x}")).collect::<String>().into();
+    for number in 1..=4 {
+        let mut spec = JobSpec::clone(&job("small", &[1]));
+        if number != 3 {
+            spec.name = large.clone();
+        }
+        let (job, spec) = (job_id(number), Arc::new(spec));
+        let batch = leading.batch(&[Change::JobSubmitted { job, spec, at: at(5), taken_in: true }]);
+        assert_eq!(batch.log_bytes() > 2_000_000, number != 3, "{}", batch.log_bytes());
+        assert!(matches!(leading.store.commit(&batch).await, Committed::Committed));
+    }
+    let page = |seq, limit| async move {
+        let entries = database.store.log(seq, limit).await.unwrap();
+        entries.iter().map(|entry| entry.seq).collect::<Vec<_>>()
+    };
+    let first = page(0, 100).await;
+    assert!(first.len() < 4 && first.starts_with(&[1]), "{first:?}");
+    assert_eq!(page(2, 100).await, [3, 4]);
+    assert_eq!(page(2, 1).await, [3]);
+    assert_eq!(page(4, 100).await, [0; 0]);
+    leading.expect_replayed().await;
 }
 
 /// Postgres' own count, from the wire: what the client awaits.
