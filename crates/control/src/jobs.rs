@@ -3,56 +3,61 @@
 use std::sync::Arc;
 
 use model::{
-    Cause, Change, GroupId, JobId, JobPatch, JobSpec, JobStatus, OnTaskFailure, TaskEvent, TaskId,
-    TaskState, World,
+    Cause, Change, GroupId, JobId, JobPatch, JobSpec, OnTaskFailure, TaskEvent, TaskId, TaskState,
+    World,
 };
 
 use crate::step::Step;
-use crate::{BacklogJob, Config, Reply, RetriedJob};
+use crate::{BacklogJob, Config, Reply, after};
 
 /// Takes a job in, or lets it wait in its table when World is full or others wait already.
 pub(crate) fn submit(step: &mut Step<'_>, job: JobId, spec: Arc<JobSpec>) -> Reply {
     if step.world.durable.jobs.contains_key(&job) {
         return Reply::Done;
     }
-    let durable = &step.world.durable;
-    let taken_in = durable.backlog.jobs == 0 && durable.jobs.len() < step.config.max_jobs;
+    let (running, blocked) = counts(step.world);
+    let most = step.config.max_jobs;
+    let has_room = running < most && (spec.after.is_empty() || blocked < most);
+    let taken_in = step.world.durable.backlog.jobs == 0 && has_room;
     step.emit(Change::JobSubmitted { job, spec, at: step.now, taken_in });
+    after::heed(step, job);
     Reply::Done
+}
+
+/// Jobs that may run, and jobs that wait for others. These count apart: what they wait for must
+/// find room, however many they are.
+fn counts(world: &World) -> (usize, usize) {
+    let blocked = world.index.blocked.len();
+    (world.durable.jobs.len().saturating_sub(blocked), blocked)
 }
 
 /// Changes what may be changed of a job.
 pub(crate) fn patch(
     step: &mut Step<'_>,
-    job: JobId,
+    id: JobId,
     patch: Box<JobPatch>,
     spec: Arc<JobSpec>,
 ) -> Reply {
-    step.emit(Change::JobPatched { job, patch, spec: Some(spec) });
+    if let Some(job) = step.world.durable.jobs.get(&id)
+        && patch.after.as_ref().is_some_and(|after| *after != job.spec.after)
+        && job.has_begun()
+    {
+        let why = format!("{id} has begun: what it comes after does not matter any more");
+        return Reply::Refused(why);
+    }
+    step.emit(Change::JobPatched { job: id, patch, spec: Some(spec) });
+    step.touched_jobs.insert(id);
+    after::heed(step, id);
     Reply::Done
 }
 
-/// Lets failed tasks run again, or a settled job come back.
-pub(crate) fn retry(step: &mut Step<'_>, job: JobId, settled: Option<Box<RetriedJob>>) -> Reply {
-    let Some(settled) = settled else { return Reply::NotFound };
-    let RetriedJob { spec, submitted, groups, tasks } = *settled;
-    step.emit(Change::JobRetried { job, spec, submitted, groups });
-    Reply::Retried(tasks)
-}
-
-/// Others come after these.
-pub(crate) fn dependencies_settled(
-    _step: &mut Step<'_>,
-    _settled: Vec<(JobId, JobStatus)>,
-) -> Reply {
-    Reply::Done
-}
-
-/// Takes jobs of the backlog in.
+/// Takes jobs of the backlog in; of one that was changed since it was read, what is known of it.
 pub(crate) fn take_in(step: &mut Step<'_>, jobs: Vec<BacklogJob>) -> Reply {
     for BacklogJob { id, spec, submitted } in jobs {
         if !step.world.durable.jobs.contains_key(&id) {
+            let spec = step.world.observed.patched.get(&id).cloned().unwrap_or(spec);
             step.emit(Change::JobTakenIn { job: id, spec, submitted });
+            after::heed(step, id);
         }
     }
     Reply::Done
@@ -61,11 +66,11 @@ pub(crate) fn take_in(step: &mut Step<'_>, jobs: Vec<BacklogJob>) -> Reply {
 /// How many jobs of the backlog there is room for; asked only when half is free, so that the
 /// table is read in large pieces.
 pub(crate) fn room_for_backlog(world: &World, config: &Config) -> u32 {
-    let jobs = world.durable.jobs.len();
-    if world.durable.backlog.jobs == 0 || jobs * 2 > config.max_jobs {
+    let (running, _) = counts(world);
+    if world.durable.backlog.jobs == 0 || running * 2 > config.max_jobs {
         return 0;
     }
-    u32::try_from(config.max_jobs - jobs).unwrap_or(u32::MAX)
+    u32::try_from(config.max_jobs - running).unwrap_or(u32::MAX)
 }
 
 /// Ends a job early: what was never placed is cancelled at once, what runs is told to stop.
@@ -83,7 +88,7 @@ pub(crate) fn stop(step: &mut Step<'_>, id: JobId, cause: Cause) -> Reply {
     Reply::Done
 }
 
-fn stop_group(step: &mut Step<'_>, id: GroupId) {
+pub(crate) fn stop_group(step: &mut Step<'_>, id: GroupId) {
     let Some(group) = step.world.group(id) else { return };
     let spans: Vec<_> = group.fresh.spans().collect();
     let entries: Vec<u32> = group.tasks.keys().copied().collect();
@@ -120,7 +125,7 @@ fn stop_entry(step: &mut Step<'_>, id: TaskId) {
 }
 
 /// Settles the jobs that this step has emptied; a failed task first stops its siblings where the
-/// job says so.
+/// job says so, and what comes after a lost group or job is cancelled with it.
 pub(crate) fn settle_touched(step: &mut Step<'_>) {
     while let Some(id) = step.touched_jobs.pop_first() {
         let Some(job) = step.world.durable.jobs.get(&id) else { continue };
@@ -129,10 +134,15 @@ pub(crate) fn settle_touched(step: &mut Step<'_>) {
             stop(step, id, Cause::SiblingFailed);
             continue;
         }
+        after::cancel_doomed(step, id);
+        let Some(job) = step.world.durable.jobs.get(&id) else { continue };
         if let Some(status) = job.settles_as() {
             let (at, groups) = (step.now, job.settled_groups());
             step.note(id, format!("settled: {status}"));
             step.emit(Change::JobSettled { job: id, status, at, groups });
+            for dependent in step.world.dependents(id) {
+                after::heed(step, dependent);
+            }
         }
     }
 }

@@ -7,6 +7,7 @@
 //! Order within a step: inputs in the order of their arrival, then timers, then jobs that are
 //! settled by all this, then placement, then prefetch.
 
+mod after;
 mod capacity;
 mod config;
 mod decision;
@@ -18,6 +19,7 @@ mod nodes;
 mod notices;
 mod place;
 mod problem;
+mod retry;
 #[cfg(feature = "scenario")]
 pub mod scenario;
 mod step;

@@ -10,7 +10,7 @@ use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::{Rng, SeedableRng};
 
 use crate::{Commands, Config, Decision, Input, Note, NoteKind, Reply};
-use crate::{capacity, jobs, ledger, nodes, notices, place, sync, timers};
+use crate::{after, capacity, jobs, ledger, nodes, notices, place, retry, sync, timers};
 
 /// Decides over what happened. `now` must not be before `world.durable.head.now`.
 pub fn step(world: &mut World, config: &Config, inputs: Vec<Input>, now: Timestamp) -> Decision {
@@ -39,7 +39,7 @@ pub fn step(world: &mut World, config: &Config, inputs: Vec<Input>, now: Timesta
         world.durable.head.seq = seq;
         world.durable.head.now = now;
     }
-    let lookup = BTreeSet::new();
+    let lookup = world.observed.unknown.clone();
     Decision { changes, replies, commands, wake, take_in, lookup, notes }
 }
 
@@ -74,8 +74,8 @@ impl Step<'_> {
             Input::StopJob { job } => jobs::stop(self, job, model::Cause::Stopped),
             Input::StopTask { task } => jobs::stop_task(self, task),
             Input::PatchJob { job, patch, spec } => jobs::patch(self, job, patch, spec),
-            Input::RetryJob { job, settled } => jobs::retry(self, job, settled),
-            Input::DependenciesSettled(settled) => jobs::dependencies_settled(self, settled),
+            Input::RetryJob { job, settled } => retry::retry(self, job, settled),
+            Input::DependenciesSettled(settled) => after::settled(self, settled),
             Input::InboxDone { rows } => {
                 self.emit(Change::InboxDone { rows });
                 Reply::Done
@@ -170,6 +170,9 @@ impl Step<'_> {
             }
             (model::After::Keep(_), TaskEvent::Due) => {
                 self.emit(Change::Due { task: attempt.task });
+            }
+            (model::After::Keep(entry), TaskEvent::Retry) => {
+                self.emit(Change::TaskRetried { task: attempt.task, entry });
             }
             (model::After::Keep(task), _) => self.emit(Change::Bound { attempt, task }),
             (model::After::Cancelled | model::After::Succeeded, _) => {

@@ -71,8 +71,16 @@ impl Rules {
 }
 
 fn check(world: &World) {
-    let rebuilt = World::new(world.durable.clone());
-    assert_eq!(rebuilt.index, world.index, "indexes follow from what is durable");
+    let mut rebuilt = World::new(world.durable.clone());
+    for (job, status) in &world.observed.settled {
+        rebuilt.observe_settled(*job, *status);
+    }
+    assert_eq!(rebuilt.index, world.index, "indexes follow from what is durable and settled");
+    assert_eq!(rebuilt.observed.unknown, world.observed.unknown);
+    for job in world.observed.settled.keys().chain(&world.observed.unknown) {
+        assert!(!world.dependents(*job).is_empty(), "nobody asks for {job}");
+        assert!(!world.durable.jobs.contains_key(job), "{job} is here");
+    }
     for (id, load) in &world.index.loads {
         let node = &world.durable.nodes[id];
         assert!(node.capacity.holds(&load.reserved), "{id} is overcommitted: {load:?}");

@@ -95,7 +95,7 @@ macro_rules! number_id {
             }
         }
         text_serde!($name);
-        text_schema!($name, concat!("^", $prefix, "[0-9a-hjkmnp-tv-z]{13}$"));
+        text_schema!($name, concat!("^", $prefix, "[0-7][0-9a-hjkmnp-tv-z]{12}$"));
     };
 }
 
@@ -269,8 +269,14 @@ macro_rules! debug_as_text {
     )*};
 }
 debug_as_text!(GroupId, TaskId, AttemptId);
-text_schema!(TaskId, r"^job_[0-9a-hjkmnp-tv-z]{13}(\.(0|[1-9][0-9]*)){2}$");
-text_schema!(AttemptId, r"^job_[0-9a-hjkmnp-tv-z]{13}(\.(0|[1-9][0-9]*)){3}$");
+text_schema!(
+    TaskId,
+    r"^job_[0-7][0-9a-hjkmnp-tv-z]{12}\.(0|[1-9][0-9]{0,3})\.(0|[1-9][0-9]{0,8})$"
+);
+text_schema!(
+    AttemptId,
+    r"^job_[0-7][0-9a-hjkmnp-tv-z]{12}\.(0|[1-9][0-9]{0,3})(\.(0|[1-9][0-9]{0,8})){2}$"
+);
 text_schema!(Namespace, "^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$");
 
 /// The cloud's own name for a machine (`i-0abc…`).

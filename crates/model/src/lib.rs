@@ -4,6 +4,8 @@
 //! Pure: no clock, no ambient randomness, no I/O. Everything that a decision needs is in here as a
 //! value, and everything that is kept is a [`Change`]: `load(commit(changes)) == apply(changes)`.
 
+mod after;
+mod apply;
 mod change;
 mod cloud;
 mod counts;

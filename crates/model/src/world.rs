@@ -11,7 +11,7 @@ use utoipa::ToSchema;
 use crate::{
     Ask, Cause, ClusterId, Constraints, GroupId, GroupSpec, InstanceId, Intent, IntentId,
     IntervalSet, JobId, JobSpec, MicroUsd, Node, NodeId, Notice, NoticeKind, Offer, Pool,
-    PurchaseOption, Resources, Task, TaskId, TaskState, Timestamp,
+    PurchaseOption, Resources, RetriedGroup, Task, TaskId, TaskState, Timestamp,
 };
 
 /// The one row that orders everything (DESIGN §3).
@@ -114,6 +114,10 @@ pub struct Index {
     pub instances: BTreeMap<InstanceId, NodeId>,
     /// Tasks on nodes, by job.
     pub placed: BTreeMap<JobId, u32>,
+    /// Jobs that jobs in World come after, each with one that does.
+    pub after: BTreeSet<(JobId, JobId)>,
+    /// Jobs that wait for others. Follows from what is observed, too: [`Observed::settled`].
+    pub blocked: BTreeSet<JobId>,
 }
 
 /// What is on a node.
@@ -156,6 +160,12 @@ pub struct Observed {
     pub listed: Option<Timestamp>,
     /// When machines were last ordered or given up: a plan based on an earlier seq is void.
     pub fleet_changed: u64,
+    /// Of the jobs that jobs in World come after, those that are settled, and how.
+    pub settled: BTreeMap<JobId, JobStatus>,
+    /// Of the same jobs, those that are neither in World nor known to be settled.
+    pub unknown: BTreeSet<JobId>,
+    /// Jobs in their table that were changed: what is read of them may be from before.
+    pub patched: BTreeMap<JobId, Arc<JobSpec>>,
 }
 
 /// A pool that refused.
@@ -256,6 +266,16 @@ impl Job {
     pub fn new(spec: Arc<JobSpec>, submitted: Timestamp) -> Self {
         let groups = spec.groups.iter().map(|group| Group::new(group)).collect();
         Self { spec, submitted, stopping: None, groups }
+    }
+
+    /// Settled before, and back with tasks that are to run again.
+    pub fn retried(spec: &Arc<JobSpec>, submitted: Timestamp, groups: &[RetriedGroup]) -> Self {
+        let restored = spec.groups.iter().enumerate().map(|(ordinal, of_spec)| {
+            let group = groups.get(ordinal).cloned().unwrap_or_default();
+            let RetriedGroup { succeeded, cancelled, tasks } = group;
+            Group::restored(of_spec.count, succeeded, cancelled, tasks)
+        });
+        Self { groups: restored.collect(), spec: spec.clone(), submitted, stopping: None }
     }
 
     /// Tasks that will run again.
@@ -370,10 +390,9 @@ impl World {
                 let task_id = TaskId { job: id, group: ordinal, index: *index };
                 self.index.enter(task_id, task, &spec.resources);
             }
-            if group.placeable() > 0 {
-                self.index.queue.insert((Reverse(job.spec.priority), id, ordinal));
-            }
         }
+        self.enter_after(id);
+        self.requeue_job(id);
     }
 
     /// A task's entry.
