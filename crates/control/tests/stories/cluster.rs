@@ -1,16 +1,16 @@
 //! A small cluster that writes down what its leader decides.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 use std::sync::Arc;
 
 use cloud::{CloudError, Identity, Launched};
-use control::{BacklogJob, Config, Input, Joiner, Reply, problem, step};
+use control::{BacklogJob, Config, Input, Joiner, Reply, RetriedJob, problem, step};
 use model::{
-    After, AttemptId, Change, ClusterId, Durable, FORMAT, Head, InstanceId, IntentId,
-    InventoryItem, JobId, JobSpec, LogPart, Machine, MachineState, MicroUsd, NodeId, Notice,
-    NoticeKind, Offer, Outcome, Phase, Pool, PurchaseOption, Resources, TaskId, TaskResult,
-    TaskState, Timestamp, Transition, World,
+    After, AttemptId, Change, ClusterId, Durable, FORMAT, GroupId, Head, InstanceId, IntentId,
+    InventoryItem, JobId, JobSpec, JobStatus, LogPart, Machine, MachineState, MicroUsd, NodeId,
+    Notice, NoticeKind, Offer, Outcome, Phase, Pool, PurchaseOption, Resources, RetriedGroup,
+    TaskId, TaskResult, TaskState, Timestamp, Transition, World,
 };
 use serde_json::{Value, json};
 
@@ -22,6 +22,7 @@ pub(crate) struct Cluster {
     now: Timestamp,
     lines: String,
     names: BTreeMap<String, String>,
+    lookup: BTreeSet<JobId>,
 }
 
 /// A job of `count` tasks that ask for so much cpu.
@@ -65,7 +66,8 @@ impl Cluster {
         let mut world = World::new(Durable::new(head));
         world.observed.leader_since = START;
         let config = Config::default();
-        Self { world, config, now: START, lines: String::new(), names: BTreeMap::new() }
+        let (lines, names, lookup) = (String::new(), BTreeMap::new(), BTreeSet::new());
+        Self { world, config, now: START, lines, names, lookup }
     }
 
     pub(crate) fn now(&self) -> Timestamp {
@@ -96,7 +98,7 @@ impl Cluster {
             }
         }
         for reply in &decision.replies {
-            if let Reply::Refused(_) | Reply::NotFound | Reply::Fenced = reply {
+            if let Reply::Refused(_) | Reply::NotFound | Reply::Fenced | Reply::Retried(_) = reply {
                 writeln!(self.lines, "          {reply:?}").expect("a String takes all");
             }
         }
@@ -117,6 +119,12 @@ impl Cluster {
                     .expect("a String takes all");
             }
         }
+        if decision.lookup != self.lookup {
+            let numbers: Vec<u64> = decision.lookup.iter().map(|job| job.number()).collect();
+            writeln!(self.lines, "          looks up jobs {numbers:?}")
+                .expect("a String takes all");
+            self.lookup.clone_from(&decision.lookup);
+        }
         if decision.take_in > 0 {
             writeln!(self.lines, "          asks for {} jobs", decision.take_in)
                 .expect("a String takes all");
@@ -135,7 +143,7 @@ impl Cluster {
                 format!("job {} patched: {patch}", job.number())
             }
             Change::JobRetried { job, .. } => format!("job {} comes back", job.number()),
-            Change::TaskRetried { task, .. } => format!("{} retried", task.index),
+            Change::TaskRetried { task, .. } => format!("{} retried", task_name(task)),
             Change::JobStopping { job, cause } => {
                 format!("job {} stopping: {cause:?}", job.number())
             }
@@ -152,9 +160,11 @@ impl Cluster {
                 };
                 format!("{} {}, then {after}", short(attempt), end.as_str())
             }
-            Change::Due { task } => format!("{} due", task.index),
-            Change::FreshCancelled { from, to, .. } => format!("{from}..{to} cancelled"),
-            Change::RetryCancelled { task } => format!("{} cancelled", task.index),
+            Change::Due { task } => format!("{} due", task_name(task)),
+            Change::FreshCancelled { group, from, to } => {
+                format!("{}{from}..{to} cancelled", group_name(*group))
+            }
+            Change::RetryCancelled { task } => format!("{} cancelled", task_name(task)),
             Change::Node(node) => {
                 let name = self.name(&node.id.to_string());
                 format!("{name} {}: {}", node.state, node.reason)
@@ -260,15 +270,82 @@ impl Cluster {
         self.world.observed.leader_since = self.now;
     }
 
-    /// The latest attempt of a task of the oldest job that has it on a node.
+    /// The latest attempt of a task of the oldest job, and of its first group, that has it on a
+    /// node.
     fn attempt(&self, index: u32) -> AttemptId {
-        let find = |job: &JobId| {
-            let task = TaskId { job: *job, group: 0, index };
-            let entry = self.world.task(task)?;
-            entry.placement().map(|_| task.attempt(entry.attempt))
+        let find = |(job, of): (&JobId, &model::Job)| {
+            (0u16..).zip(&of.groups).find_map(|(group, _)| {
+                let task = TaskId { job: *job, group, index };
+                let entry = self.world.task(task)?;
+                entry.placement().map(|_| task.attempt(entry.attempt))
+            })
         };
         let nobodys = TaskId { job: JobId::from_number(1), group: 0, index }.attempt(1);
-        self.world.durable.jobs.keys().find_map(find).unwrap_or(nobodys)
+        self.world.durable.jobs.iter().find_map(find).unwrap_or(nobodys)
+    }
+
+    /// All that is on nodes ends so, again and again, until nothing is.
+    pub(crate) fn end_all(&mut self, outcome: Outcome) {
+        while let Some(task) = self.on_nodes().first() {
+            let attempt = task.attempt(self.world.task(*task).expect("an entry").attempt);
+            let node = self.world.task(*task).and_then(|task| task.placement()).expect("a place");
+            self.report(node.node, attempt, outcome);
+        }
+    }
+
+    fn on_nodes(&self) -> Vec<TaskId> {
+        let loads = self.world.index.loads.values();
+        loads.flat_map(|load| load.tasks.iter().copied()).collect()
+    }
+
+    /// Ends a task of a job, wherever it is.
+    pub(crate) fn end_task(&mut self, job: u64, group: u16, index: u32, outcome: Outcome) {
+        let task = TaskId { job: JobId::from_number(job), group, index };
+        let entry = *self.world.task(task).expect("an entry");
+        let node = entry.placement().expect("a place").node;
+        self.report(node, task.attempt(entry.attempt), outcome);
+    }
+
+    pub(crate) fn patch(&mut self, number: u64, document: &Value) {
+        let id = JobId::from_number(number);
+        let spec = self.world.durable.jobs.get(&id).map(|job| job.spec.clone());
+        let spec = spec.unwrap_or_else(|| Arc::new(JobSpec::parse(&job(1, 1_000)).expect("right")));
+        let patch = spec.merge_patch(document).expect("a right patch");
+        let spec = Arc::new(spec.patched(&patch));
+        let patch = Input::PatchJob { job: id, patch: Box::new(patch), spec };
+        self.take(&format!("job {number} is patched"), vec![patch]);
+    }
+
+    /// Failed tasks of an unsettled job run again.
+    pub(crate) fn retry(&mut self, number: u64) {
+        let retry = Input::RetryJob { job: JobId::from_number(number), settled: None };
+        self.take(&format!("job {number} is retried"), vec![retry]);
+    }
+
+    /// A settled job comes back as its tables have it.
+    pub(crate) fn come_back(&mut self, number: u64, document: &Value, groups: Vec<RetriedGroup>) {
+        let spec = Arc::new(JobSpec::parse(document).expect("a right document"));
+        let settled = RetriedJob { spec, submitted: START, groups, tasks: 1 };
+        let retry =
+            Input::RetryJob { job: JobId::from_number(number), settled: Some(Box::new(settled)) };
+        self.take(&format!("job {number} is retried"), vec![retry]);
+    }
+
+    pub(crate) fn stop(&mut self, number: u64) {
+        let stop = Input::StopJob { job: JobId::from_number(number) };
+        self.take(&format!("job {number} is stopped"), vec![stop]);
+    }
+
+    pub(crate) fn settled(&mut self, number: u64, status: JobStatus) {
+        let settled = Input::DependenciesSettled(vec![(JobId::from_number(number), status)]);
+        self.take(&format!("job {number} is found {status}"), vec![settled]);
+    }
+
+    /// Machines that the planner would buy now, by what asks for them.
+    pub(crate) fn demand(&mut self) {
+        let problem = problem(&self.world, &self.config, self.now);
+        let tasks: u64 = problem.demand.iter().map(|demand| demand.count).sum();
+        writeln!(self.lines, "# {tasks} tasks ask for room").expect("a String takes all");
     }
 
     fn sync(
@@ -296,6 +373,10 @@ impl Cluster {
 
     pub(crate) fn end_attempt(&mut self, node: NodeId, index: u32, attempt: u32, outcome: Outcome) {
         let attempt = self.attempt(index).task.attempt(attempt);
+        self.report(node, attempt, outcome);
+    }
+
+    fn report(&mut self, node: NodeId, attempt: AttemptId, outcome: Outcome) {
         let result = Box::new(TaskResult {
             outcome,
             run_ms: 500,
@@ -315,9 +396,22 @@ impl Cluster {
     }
 }
 
-/// `index.attempt`
+/// `index.attempt`, with the job and the group where they are not the first.
 fn short(attempt: &AttemptId) -> String {
-    format!("{}.{}", attempt.task.index, attempt.attempt)
+    format!("{}.{}", task_name(&attempt.task), attempt.attempt)
+}
+
+fn task_name(task: &TaskId) -> String {
+    format!("{}{}", group_name(task.group_id()), task.index)
+}
+
+fn group_name(id: GroupId) -> String {
+    match (id.job.number(), id.group) {
+        (1, 0) => String::new(),
+        (1, group) => format!("group {group}: "),
+        (job, 0) => format!("job {job}: "),
+        (job, group) => format!("job {job}, group {group}: "),
+    }
 }
 
 fn state(state: &TaskState) -> String {

@@ -1,6 +1,8 @@
 //! Decisions as stories: what happens on the left, what the step decides on the right.
 
+mod after;
 mod cluster;
+mod users;
 
 use cloud::{CloudError, Launched};
 use cluster::{Cluster, job, machine, offer};
@@ -406,8 +408,8 @@ fn intake_is_bounded() {
           0 node1: 0.1 Exited { code: 0 }
               0.1 succeeded, then succeeded
               job 1 succeeded
-              0.1 placed on node1
-              > node1: assign 0.1
+              job 2: 0.1 placed on node1
+              > node1: assign job 2: 0.1
               asks for 1 jobs
     # half is free: the next is asked for
           0 a job of the backlog is handed over
