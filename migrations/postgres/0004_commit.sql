@@ -74,6 +74,10 @@ BEGIN
                 cancelled = excluded.cancelled, succeeded_tasks = excluded.succeeded_tasks,
                 cancelled_tasks = excluded.cancelled_tasks;
     END IF;
+    IF p_retried IS NOT NULL THEN
+        DELETE FROM tasks t USING json_to_recordset(p_retried) AS u (id BIGINT)
+            WHERE t.job = u.id;
+    END IF;
     IF cardinality(t_job) > 0 THEN
         INSERT INTO tasks (job, grp, idx, attempt, state, until_ms, node, assigned_ms, started_ms,
                 phase, deadline_ms, cause, interrupted, node_lost, failed, timed_out, unexplained)
@@ -114,7 +118,7 @@ BEGIN
     END IF;
     IF p_retried IS NOT NULL THEN
         UPDATE jobs SET state = u.state, status = u.status, settled_ms = u.settled_ms,
-                stopping = u.stopping, after_met = TRUE
+                stopping = u.stopping
             FROM json_to_recordset(p_retried)
                 AS u (id BIGINT, state TEXT, status TEXT, settled_ms BIGINT, stopping TEXT)
             WHERE jobs.id = u.id;

@@ -1,9 +1,8 @@
 -- What a user may do to a job after its submission, what it comes after, items that were uploaded,
 -- explanations that are kept, and what forgetting needs.
 
--- How often a user changed the job. `after_met`: what it comes after is not asked any more.
+-- How often a user changed the job.
 ALTER TABLE jobs ADD COLUMN revision INTEGER NOT NULL DEFAULT 0;
-ALTER TABLE jobs ADD COLUMN after_met INTEGER NOT NULL DEFAULT 0;
 CREATE INDEX jobs_settled_at ON jobs (settled_ms, id) WHERE state = 'settled';
 CREATE INDEX job_labels_job ON job_labels (job);
 

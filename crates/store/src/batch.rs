@@ -49,6 +49,8 @@ pub(crate) struct Rows {
     pub(crate) patched: Vec<JobKey>,
     /// All of what changes of jobs that come back.
     pub(crate) retried: Vec<JobStateRow>,
+    /// Of `retried`.
+    pub(crate) back: Vec<JobKey>,
     pub(crate) job_states: Vec<JobStateRow>,
     pub(crate) labels: Vec<LabelRow>,
     pub(crate) after: Vec<AfterRow>,
@@ -310,6 +312,7 @@ impl<'c> Collector<'c> {
             self.rows.job_states.push(self.job_state(*id));
         }
         self.rows.retried = self.retried.iter().map(|id| self.job_state(*id)).collect();
+        self.rows.back = self.retried.iter().map(|id| JobKey { id: id.to_sql() }).collect();
         Ok(())
     }
 

@@ -112,6 +112,7 @@ pub(crate) async fn commit(db: &SqliteDb, batch: &Batch) -> Result<bool, StoreEr
 async fn write_rows(to: &mut SqliteConnection, rows: &Rows) -> Result<(), StoreError> {
     insert_jobs(to, &rows.jobs).await?;
     put(to, "INSERT OR REPLACE INTO job_groups", "", &rows.groups).await?;
+    each_chunk(to, RETRY_TASKS.0, RETRY_TASKS.1, &rows.back).await?;
     put(to, "INSERT OR REPLACE INTO tasks", "", &rows.tasks).await?;
     each_chunk(to, END_TASKS.0, END_TASKS.1, &rows.ended_tasks).await?;
     put(to, "INSERT INTO attempts", "", &rows.attempts).await?;
@@ -156,10 +157,12 @@ const UPDATE_JOBS: Around = (
      stopping = COALESCE(u.stopping, jobs.stopping), demand = NULL FROM u WHERE jobs.id = u.id",
 );
 
+/// A job that comes back has no entries but those that it is given.
+const RETRY_TASKS: Around = ("DELETE FROM tasks WHERE job IN (VALUES ", ")");
 const RETRY_JOBS: Around = (
     "WITH u (id, state, status, settled_ms, stopping) AS (VALUES ",
     ") UPDATE jobs SET state = u.state, status = u.status, settled_ms = u.settled_ms, \
-     stopping = u.stopping, after_met = 1 FROM u WHERE jobs.id = u.id",
+     stopping = u.stopping FROM u WHERE jobs.id = u.id",
 );
 const PATCH_JOBS: Around = (
     "WITH u (id, name, priority, labels, spec, times) AS (VALUES ",
@@ -321,6 +324,7 @@ mod tests {
             (END_NOTICES, 2, "notices"),
             (END_INBOX, 1, "inbox"),
             (UPDATE_JOBS, 5, "jobs"),
+            (RETRY_TASKS, 1, "tasks"),
             (RETRY_JOBS, 5, "jobs"),
             (PATCH_JOBS, 6, "jobs"),
             (END_LABELS, 1, "job_labels"),

@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use model::{
-    After, AttemptEnd, Cause, Change, Counters, GroupSpec, JobId, JobPatch, JobSpec, JobStatus,
-    Phase, RetriedGroup, Task, TaskState, TaskStatus,
+    After, AttemptEnd, Cause, Change, Counters, GroupSpec, IntervalSet, JobId, JobPatch, JobSpec,
+    JobStatus, Phase, RetriedGroup, Task, TaskState, TaskStatus,
 };
 use sqlx::Connection as _;
 use store::{Batch, Committed, Explanation, JobFilter, RetryOf, Store};
@@ -20,6 +20,7 @@ on_both!(
     a_job_settles_and_comes_back_in_one_commit,
     what_may_be_retried_of_a_settled_job,
     a_job_that_is_forgotten_does_not_come_back,
+    an_entry_that_does_not_come_back_is_gone,
     a_failed_task_comes_back,
     jobs_know_what_they_come_after,
     cancelled_tasks_tell_why,
@@ -256,6 +257,17 @@ async fn a_job_that_is_forgotten_does_not_come_back(database: &Database) {
     let batch = leading.batch(&[change]);
     let committed = leading.store.commit(&batch).await;
     assert!(matches!(committed, Committed::Failed(_)), "{committed:?}");
+}
+
+async fn an_entry_that_does_not_come_back_is_gone(database: &Database) {
+    let mut leading = database.lead().await;
+    settle_as_failed(&mut leading).await;
+    let span = IntervalSet::span;
+    let group =
+        RetriedGroup { succeeded: span(0, 1), cancelled: span(1, 3), ..RetriedGroup::default() };
+    let spec = leading.store.job(job_id(1)).await.unwrap().unwrap().spec;
+    let (job, submitted, groups) = (job_id(1), at(5), vec![group]);
+    leading.commit(&[Change::JobRetried { job, spec, submitted, groups }]).await;
 }
 
 async fn a_failed_task_comes_back(database: &Database) {
