@@ -15,6 +15,8 @@ use crate::rest::App;
 
 /// Between two batches: commits go first.
 const PAUSE: Duration = Duration::from_millis(20);
+/// Jobs of one batch: users' patches and retries wait for it.
+const JOBS: usize = 50;
 /// Objects that are deleted side by side.
 const AT_ONCE: usize = 8;
 
@@ -63,8 +65,11 @@ async fn jobs(app: &App) -> Result<(), Fault> {
     // Rows that an earlier round has left.
     delete_rows(app, &[]).await?;
     while leads(app) {
+        // A job that is being deleted must not be retried, nor one that is retried be deleted.
+        let alone = app.patching.lock().await;
         let before = clock::now().plus_ms(-i64::try_from(retention.jobs_ms).unwrap_or(i64::MAX));
-        let due = app.store.settled_before(before, retention.jobs).await?;
+        let mut due = app.store.settled_before(before, retention.jobs).await?;
+        due.truncate(JOBS);
         if due.is_empty() {
             break;
         }
@@ -77,6 +82,7 @@ async fn jobs(app: &App) -> Result<(), Fault> {
             // All of them are wanted again.
             break;
         }
+        drop(alone);
         tokio::time::sleep(PAUSE).await;
     }
     Ok(())
