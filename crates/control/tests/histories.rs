@@ -4,8 +4,9 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use control::scenario::Scenario;
 use model::{
-    After, AttemptEnd, AttemptId, Change, LedgerRow, MicroUsd, NodeId, NodeState, Phase, TaskId,
-    TaskState, World, bill,
+    After, AttemptEnd, AttemptId, Cause, Change, ClusterId, Durable, FORMAT, Head, JobId,
+    JobStatus, LedgerRow, MicroUsd, NodeId, NodeState, Phase, TaskId, TaskState, Timestamp, World,
+    bill,
 };
 use proptest::prelude::*;
 
@@ -17,6 +18,10 @@ struct Rules {
     ledger: BTreeMap<NodeId, Vec<LedgerRow>>,
     nodes: BTreeMap<NodeId, model::Node>,
     bills_closed: u32,
+    /// What each job comes after, and how jobs were settled.
+    after: BTreeMap<JobId, BTreeSet<JobId>>,
+    jobs: BTreeMap<JobId, JobStatus>,
+    begun: BTreeSet<JobId>,
 }
 
 impl Rules {
@@ -33,6 +38,30 @@ impl Rules {
             }
             Change::Placed { attempt, .. } => {
                 assert!(!self.settled.contains_key(&attempt.task), "{attempt} after settlement");
+                self.begin(attempt.task.job);
+            }
+            Change::JobSubmitted { job, spec, .. } => {
+                self.after.insert(*job, spec.after.clone());
+            }
+            Change::JobPatched { job, patch, .. } => {
+                self.after.extend(patch.after.clone().map(|after| (*job, after)));
+            }
+            Change::JobSettled { job, status, .. } => {
+                assert_eq!(self.jobs.insert(*job, *status), None, "{job} settled twice");
+            }
+            Change::TaskRetried { task, .. } => {
+                assert!(self.settled.remove(task).is_some(), "{task} was not settled");
+            }
+            Change::JobRetried { job, .. } => {
+                assert!(self.jobs.remove(job).is_some(), "{job} was not settled");
+                let world = alone(change);
+                let unsettled = |task: &TaskId| {
+                    task.job == *job && {
+                        let group = world.group(task.group_id()).expect("it came back");
+                        group.fresh.contains(task.index) || group.ready.contains(&task.index)
+                    }
+                };
+                self.settled.retain(|task, _| !unsettled(task));
             }
             Change::Ledger(row) => self.ledger.entry(row.node).or_default().push(row.clone()),
             Change::Node(node) => {
@@ -42,6 +71,15 @@ impl Rules {
                 self.nodes.insert(node.id, node.as_ref().clone());
             }
             _ => {}
+        }
+    }
+
+    /// A job begins only when all that it comes after has succeeded.
+    fn begin(&mut self, id: JobId) {
+        if self.begun.insert(id) {
+            for other in &self.after[&id] {
+                assert_eq!(self.jobs.get(other), Some(&JobStatus::Succeeded), "{id} after {other}");
+            }
         }
     }
 
@@ -70,6 +108,15 @@ impl Rules {
     }
 }
 
+/// A world of nothing but this job.
+fn alone(job: &Change) -> World {
+    let (now, cluster) = (Timestamp::default(), ClusterId::from_number(0));
+    let head = Head { term: 1, seq: 0, now, format: FORMAT, cluster, seed: 0 };
+    let mut world = World::new(Durable::new(head));
+    world.apply(job);
+    world
+}
+
 fn check(world: &World) {
     let mut rebuilt = World::new(world.durable.clone());
     for (job, status) in &world.observed.settled {
@@ -88,8 +135,6 @@ fn check(world: &World) {
     }
     for (id, job) in &world.durable.jobs {
         assert!(job.unsettled() > 0, "{id} should have been settled");
-        let placed = world.index.placed.get(id).copied().unwrap_or(0);
-        assert!(placed <= job.spec.max_running.unwrap_or(u32::MAX));
         for (group, spec) in job.groups.iter().zip(&job.spec.groups) {
             let entries = u32::try_from(group.tasks.len()).expect("few tasks");
             let all = group.fresh.len() + group.succeeded.len() + group.cancelled.len() + entries;
@@ -101,6 +146,24 @@ fn check(world: &World) {
                 group.tasks.clone(),
             );
             assert_eq!(&restored, group);
+        }
+        for (ordinal, group) in (0u16..).zip(&job.groups) {
+            let has_run = !group.tasks.is_empty() || !group.succeeded.is_empty();
+            let waits_for = job.awaited_groups(ordinal).next();
+            assert!(!has_run || waits_for.is_none(), "{id}.{ordinal} comes after {waits_for:?}");
+        }
+        assert_eq!(job.doomed_groups(), Vec::<u16>::new(), "{id} has groups that cannot run");
+    }
+}
+
+/// Nothing is placed beyond a job's limit; one that is lowered stops nothing.
+fn check_limits(world: &World, changes: &[Change]) {
+    for change in changes {
+        if let Change::Placed { attempt, .. } = change
+            && let Some(job) = world.durable.jobs.get(&attempt.task.job)
+        {
+            let placed = world.index.placed.get(&attempt.task.job).copied().unwrap_or(0);
+            assert!(placed <= job.spec.max_running.unwrap_or(u32::MAX), "{attempt}: {placed}");
         }
     }
 }
@@ -135,6 +198,7 @@ fn history(seed: u64, steps: u32) -> (Scenario, Rules) {
         }
         check(&scenario.world);
         check_notices(&scenario.world, &decision.changes);
+        check_limits(&scenario.world, &decision.changes);
         if let Some(wake) = decision.wake {
             assert!(wake > scenario.now || decision.changes.len() > 5_000, "wakes at once");
         }
@@ -161,13 +225,21 @@ proptest! {
 fn histories_reach_the_states_that_matter() {
     let mut ends = BTreeSet::new();
     let (mut settled, mut bills) = (0, 0);
+    let (mut patched, mut cascades, mut back, mut retried) = (0, 0, 0, 0);
     for seed in 0..40 {
         let mut scenario = Scenario::new(seed);
         let mut rules = Rules::default();
         for _ in 0..150 {
             for change in scenario.advance().changes {
-                if let Change::Ended { end, .. } = &change {
-                    ends.insert(*end);
+                match &change {
+                    Change::Ended { end, .. } => {
+                        ends.insert(*end);
+                    }
+                    Change::JobPatched { .. } => patched += 1,
+                    Change::JobStopping { cause: Cause::Dependency, .. } => cascades += 1,
+                    Change::JobRetried { .. } => back += 1,
+                    Change::TaskRetried { .. } => retried += 1,
+                    _ => {}
                 }
                 rules.take(&change);
             }
@@ -178,4 +250,6 @@ fn histories_reach_the_states_that_matter() {
     assert_eq!(ends.len(), 7, "{ends:?}");
     assert!(settled > 500, "{settled}");
     assert!(bills > 50, "{bills}");
+    let users = [patched, cascades, back, retried];
+    assert!(users.iter().all(|count| *count > 20), "{users:?}");
 }

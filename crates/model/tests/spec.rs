@@ -195,7 +195,7 @@ fn job() -> JobSpec {
         "on_task_failure": "stop", "after": ["job_0000000000007"],
         "group": [{"command": ["true"]}],
     }))
-    .unwrap()
+    .expect("a right document")
 }
 
 #[test]
@@ -253,8 +253,8 @@ fn hostile_documents_end_in_faults() {
         json!(null),
         json!({"group": null}),
         json!({"group": []}),
-        json!({"group": deep.clone()}),
-        json!({"group": [deep.clone()]}),
+        json!({"group": deep}),
+        json!({"group": [deep]}),
         json!({"group": [{"command": deep}]}),
         json!({"group": [{"command": [""]}]}),
         json!({"group": [{"command": ["true"], "count": -1}]}),
@@ -393,7 +393,7 @@ proptest! {
     #[test]
     fn no_document_panics(document in document()) {
         let stored = BTreeMap::from([(ItemsKey::from_number(1), 3)]);
-        for document in [document.clone(), json!({"group": document.clone()}), json!({"group": [document.clone()]})] {
+        for document in [document.clone(), json!({"group": document}), json!({"group": [document]})] {
             if let Err(faults) = JobSpec::parse_with(&document, &stored) {
                 prop_assert!(!faults.is_empty());
             }

@@ -1,7 +1,10 @@
 //! Random histories: a seed drives [`step`](crate::step) through submits, reports true, late and
-//! doubled, notices, losses, launches and stops, as a cluster of small machines would.
+//! doubled, notices, losses, launches, stops, patches and retries, as a cluster of small machines
+//! would.
 //!
 //! For the property tests of this crate and of the store; the simulator proper has real traces.
+
+mod users;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -31,6 +34,7 @@ pub struct Scenario {
     machines: BTreeMap<InstanceId, Machine>,
     backlog: Vec<BacklogJob>,
     old_reports: Vec<(NodeId, u64, Transition)>,
+    tables: users::Tables,
     jobs: u64,
     instances: u64,
 }
@@ -111,6 +115,7 @@ impl Scenario {
             machines: BTreeMap::new(),
             backlog: Vec::new(),
             old_reports: Vec::new(),
+            tables: users::Tables::default(),
             jobs: 0,
             instances: 0,
         }
@@ -132,6 +137,12 @@ impl Scenario {
         self.world = World::new(durable);
         self.world.observed.offers = offers;
         self.world.observed.leader_since = self.now;
+        // Nothing that was read before is under way any more.
+        for job in &mut self.backlog {
+            if let Some(spec) = self.tables.spec(job.id) {
+                job.spec = spec.clone();
+            }
+        }
     }
 
     fn step(&mut self, inputs: Vec<Input>) -> Decision {
@@ -158,6 +169,7 @@ impl Scenario {
             }
         }
         for change in &decision.changes {
+            self.tables.keep(change);
             if let model::Change::JobSubmitted { job, spec, at, taken_in: false } = change {
                 self.backlog.push(BacklogJob { id: *job, spec: spec.clone(), submitted: *at });
             }
@@ -169,7 +181,10 @@ impl Scenario {
         match self.rng.random_range(0..100) {
             0..8 => Some(self.submit()),
             8..11 => self.stop(),
-            11..60 => self.sync(),
+            11..14 => self.patch(),
+            14..17 => self.retry(),
+            17..19 => self.dependencies(),
+            19..60 => self.sync(),
             60..63 => {
                 self.with_node(|node, digester| Input::Closed { node, session: digester.session })
             }
@@ -375,9 +390,14 @@ fn refused(intent: &Intent) -> Launched {
 
 fn job_spec(rng: &mut ChaCha8Rng, number: u64) -> JobSpec {
     let group = |rng: &mut ChaCha8Rng, ordinal: u32| {
+        let after: Vec<String> = (0..ordinal)
+            .filter(|_| rng.random_ratio(1, 2))
+            .map(|other| format!("g{other}"))
+            .collect();
         let purchase = ["spot", "on-demand", "spot-then-on-demand"][rng.random_range(0..3)];
         serde_json::json!({
             "name": format!("g{ordinal}"),
+            "after": after,
             "count": rng.random_range(1..12),
             "command": ["true"],
             "resources": {"cpu": format!("{}m", 250 * rng.random_range(1..9)), "memory": "64MiB"},
@@ -385,7 +405,7 @@ fn job_spec(rng: &mut ChaCha8Rng, number: u64) -> JobSpec {
             "purchase": purchase,
         })
     };
-    let groups: Vec<_> = (0..rng.random_range(1..3)).map(|ordinal| group(rng, ordinal)).collect();
+    let groups: Vec<_> = (0..rng.random_range(1..4)).map(|ordinal| group(rng, ordinal)).collect();
     let mut document = serde_json::json!({
         "name": format!("job {number}"),
         "priority": rng.random_range(-1..2),
@@ -394,6 +414,9 @@ fn job_spec(rng: &mut ChaCha8Rng, number: u64) -> JobSpec {
     });
     if rng.random_ratio(1, 4) {
         document["max_running"] = rng.random_range(1..5).into();
+    }
+    if number > 1 && rng.random_ratio(1, 4) {
+        document["after"] = users::earlier(rng, number).into();
     }
     JobSpec::parse(&document).unwrap_or_else(|faults| unreachable!("{faults:?}"))
 }
