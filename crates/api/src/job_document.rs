@@ -218,7 +218,9 @@ fn group_properties() -> Map<String, Value> {
         "items": {"type": "string", "minLength": 1, "maxLength": 1024, "pattern": OUTPUT},
     });
     let names = |what: &str| {
-        let name = json!({"type": "string", "maxLength": limits::LABEL_BYTES, "pattern": TEXT});
+        let name = json!({
+            "type": "string", "minLength": 1, "maxLength": limits::LABEL_BYTES, "pattern": TEXT,
+        });
         described(what, json!({"type": "array", "minItems": 1, "maxItems": 1_000, "items": name}))
     };
     let after = json!({"type": "array", "maxItems": limits::GROUPS, "items": name()});

@@ -13,6 +13,8 @@ use model::{AttemptId, GroupId, GroupSpec, NodeId, Resources};
 pub use model::{InventoryItem, NodeNotice, Stats, Transition};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
+use utoipa::openapi::RefOr;
+use utoipa::openapi::schema::{AdditionalProperties, ObjectBuilder, Schema, Type};
 
 /// How long the leader keeps a poll that it has nothing for.
 pub const POLL_WAIT_MS: u64 = 15_000;
@@ -30,9 +32,22 @@ pub struct JoinRequest {
     #[schema(maximum = 9_223_372_036_854_775_807_u64)]
     pub session: u64,
     /// What tasks may use of the machine; some cpu and some memory at the least.
+    #[schema(schema_with = capacity)]
     pub capacity: Resources,
     /// Of changes, spool and sync.
     pub format: u32,
+}
+
+/// [`Resources`] of which something is there.
+fn capacity() -> RefOr<Schema> {
+    let mut all =
+        ObjectBuilder::new().additional_properties(Some(AdditionalProperties::FreeForm(false)));
+    for (field, least) in [("cpu_millis", 1), ("memory_mib", 1), ("disk_mib", 0), ("gpus", 0)] {
+        let number = ObjectBuilder::new().schema_type(Type::Integer);
+        let number = number.minimum(Some(least)).maximum(Some(u32::MAX));
+        all = all.property(field, number).required(field);
+    }
+    all.into()
 }
 
 /// How a digester proves that it may join.

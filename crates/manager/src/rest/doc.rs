@@ -6,11 +6,13 @@ use std::fmt;
 
 use api::job_document;
 use api::problem::{Problem, ProblemKind};
+use api::view::TokenRequest;
 use axum::Extension;
 use axum::http::{HeaderValue, header};
 use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
 use serde_json::{Map, Value, json};
+use utoipa::openapi::ResponseBuilder;
 use utoipa::openapi::schema::{ObjectBuilder, Schema, Type};
 use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityScheme};
 use utoipa::openapi::tag::TagBuilder;
@@ -22,6 +24,7 @@ use utoipa::{IntoResponses, PartialSchema, ToSchema};
 
 use super::body::NoQuery;
 use super::failure::Failure;
+use super::tokens;
 
 /// The scheme that every operation needs unless it says otherwise.
 const BEARER: &str = "bearer";
@@ -91,9 +94,12 @@ pub(super) fn finish(document: &OpenApi) -> Value {
     let items = paths.into_iter().flat_map(|paths| paths.values_mut());
     for operation in items.flat_map(operations) {
         share(operation);
+        link(operation);
     }
     if let Some(Value::Object(schemas)) = document.pointer_mut("/components/schemas") {
         schemas.extend(job_document::schemas());
+        schemas.values_mut().for_each(one_variant);
+        schemas.insert(TokenRequest::name().into_owned(), tokens::request_schema());
     }
     document
 }
@@ -107,39 +113,123 @@ fn operations(item: &mut Value) -> impl Iterator<Item = &mut Map<String, Value>>
 
 fn share(operation: &mut Map<String, Value>) {
     let is_open = operation.get("security") == Some(&json!([{}]));
+    for parameter in
+        operation.get_mut("parameters").and_then(Value::as_array_mut).into_iter().flatten()
+    {
+        without_null(parameter);
+    }
     let Some(Value::Object(responses)) = operation.get_mut("responses") else { return };
     let unauthorized = (!is_open).then_some(ProblemKind::Unauthorized);
     for kind in ALWAYS.into_iter().chain(unauthorized) {
-        let response = serde_json::to_value(problem(kind)).unwrap_or_default();
+        let response = json!({"description": description(kind)});
         responses.entry(kind.status().to_string()).or_insert(response);
+    }
+    for (status, response) in responses {
+        let status = status.parse().unwrap_or(0);
+        if let Some(response) = response.as_object_mut().filter(|_| status >= 400) {
+            response.insert("headers".to_owned(), headers(status));
+            let schema = json!({"allOf": [
+                {"$ref": "#/components/schemas/Problem"},
+                {"type": "object", "properties": {"status": {"type": "integer", "enum": [status]}}},
+            ]});
+            let content = json!({"application/problem+json": {"schema": schema}});
+            response.insert("content".to_owned(), content);
+        }
     }
 }
 
-/// The answer that is a problem of this kind.
-fn problem(kind: ProblemKind) -> utoipa::openapi::Response {
-    let response = json!({
-        "description": format!("`{}`: {}", kind.as_str(), kind.title()),
-        "headers": headers(kind),
-        "content": {"application/problem+json": {"schema": {"allOf": [
-            {"$ref": "#/components/schemas/Problem"},
-            {"properties": {"status": {"enum": [kind.status()]}}},
-        ]}}},
-    });
-    serde_json::from_value(response).unwrap_or_default()
+/// A value of an enum with data is an object of the one key that names its variant.
+fn one_variant(schema: &mut Value) {
+    let Some(Value::Array(variants)) = schema.get_mut("oneOf") else { return };
+    for variant in variants.iter_mut().filter_map(Value::as_object_mut) {
+        let keys = variant.get("properties").and_then(Value::as_object).map_or(0, Map::len);
+        let required = variant.get("required").and_then(Value::as_array).map_or(0, Vec::len);
+        if keys == 1 && required == 1 {
+            variant.insert("additionalProperties".to_owned(), false.into());
+        }
+    }
 }
 
-fn headers(kind: ProblemKind) -> Value {
-    match kind {
-        ProblemKind::Overloaded | ProblemKind::NotLeader | ProblemKind::Unavailable => json!({
+/// Where what an answer names can be used: the operation, its status, the name's place, and others
+/// that take it as `id`.
+const LINKS: [(&str, &str, &str, &[&str]); 5] = [
+    (
+        "submit_job",
+        "201",
+        "/id",
+        &[
+            "get_job",
+            "patch_job",
+            "stop_job",
+            "retry_job",
+            "list_tasks",
+            "list_results",
+            "list_outputs",
+            "explain_job",
+        ],
+    ),
+    (
+        "list_tasks",
+        "200",
+        "/items/0/id",
+        &["get_task", "stop_task", "list_attempts", "explain_task", "task_logs"],
+    ),
+    (
+        "list_nodes",
+        "200",
+        "/items/0/id",
+        &["get_node", "explain_node", "drain_node", "undrain_node"],
+    ),
+    ("create_token", "201", "/id", &["remove_token"]),
+    ("retry_job", "202", "/id", &["get_job"]),
+];
+
+fn link(operation: &mut Map<String, Value>) {
+    let id = operation.get("operationId").and_then(Value::as_str).unwrap_or_default();
+    let of = LINKS.iter().filter(|(from, ..)| *from == id);
+    let links: Vec<_> = of.map(|(_, status, place, to)| (*status, *place, *to)).collect();
+    for (status, place, to) in links {
+        let response = operation.get_mut("responses").and_then(|all| all.get_mut(status));
+        let Some(response) = response.and_then(Value::as_object_mut) else { continue };
+        let link = |to: &&str| {
+            let id = format!("$response.body#{place}");
+            ((*to).to_owned(), json!({"operationId": to, "parameters": {"id": id}}))
+        };
+        response.insert("links".to_owned(), to.iter().map(link).collect::<Map<_, _>>().into());
+    }
+}
+
+/// A parameter that need not be given is not one that may be null: no text says so.
+fn without_null(parameter: &mut Value) {
+    let Some(schema) = parameter.get_mut("schema") else { return };
+    if let Some(Value::Array(types)) = schema.get_mut("type") {
+        types.retain(|name| name != "null");
+        if let [one] = types.as_slice() {
+            let one = one.clone();
+            schema["type"] = one;
+        }
+    }
+    if let Some(Value::Array(choices)) = schema.get_mut("oneOf") {
+        choices.retain(|choice| choice.get("type") != Some(&json!("null")));
+        if let [one] = choices.as_slice() {
+            *schema = one.clone();
+        }
+    }
+}
+
+fn description(kind: ProblemKind) -> String {
+    format!("`{}`: {}", kind.as_str(), kind.title())
+}
+
+fn headers(status: u16) -> Value {
+    let seconds = json!({"type": "integer", "minimum": 1});
+    match status {
+        429 | 503 => json!({
             "Retry-After": {
-                "required": true,
-                "description": "Whole seconds to wait.",
-                "schema": {"type": "integer", "minimum": 1},
+                "required": true, "description": "Whole seconds to wait.", "schema": seconds,
             },
         }),
-        ProblemKind::Unauthorized => json!({
-            "WWW-Authenticate": {"required": true, "schema": {"type": "string"}},
-        }),
+        401 => json!({"WWW-Authenticate": {"required": true, "schema": {"type": "string"}}}),
         _ => json!({}),
     }
 }
@@ -152,7 +242,8 @@ macro_rules! problems {
         impl IntoResponses for $name {
             fn responses() -> BTreeMap<String, RefOr<utoipa::openapi::Response>> {
                 let kind = ProblemKind::$name;
-                BTreeMap::from([(kind.status().to_string(), problem(kind).into())])
+                let response = ResponseBuilder::new().description(description(kind)).build();
+                BTreeMap::from([(kind.status().to_string(), response.into())])
             }
         }
     )*};
@@ -166,6 +257,7 @@ problems!(
     PreconditionFailed,
     Timeout,
     TooLarge,
+    Unauthorized,
     UnsupportedMediaType,
 );
 

@@ -4,10 +4,15 @@
 use std::fmt;
 
 use model::Fault;
-use serde::de::{DeserializeSeed, Deserializer, Error, MapAccess, SeqAccess, Visitor};
+use serde::de::{
+    DeserializeOwned, DeserializeSeed, Deserializer, Error, MapAccess, SeqAccess, Visitor,
+};
 use serde_json::{Map, Number, Value};
 
 use super::failure::Failure;
+
+/// Up to here each whole number is a number that JSON's readers agree on (RFC 8259, 6).
+const WHOLE: f64 = 9_007_199_254_740_992.0;
 
 /// A document, and a fault for each key that its object has already.
 pub(super) fn read(bytes: &[u8]) -> Result<(Value, Vec<Fault>), serde_json::Error> {
@@ -16,6 +21,31 @@ pub(super) fn read(bytes: &[u8]) -> Result<(Value, Vec<Fault>), serde_json::Erro
     let value = Strict { place: &Place::Root, faults: &mut faults }.deserialize(&mut from)?;
     from.end()?;
     Ok((value, faults))
+}
+
+/// A small document of a known shape, or where it is not of that shape.
+pub(super) fn read_as<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Failure> {
+    let (value, mut faults) = read(bytes).map_err(|fault| malformed(&fault))?;
+    match serde_path_to_error::deserialize(value) {
+        Ok(read) if faults.is_empty() => Ok(read),
+        Ok(_) => Err(Failure::invalid(faults)),
+        Err(fault) => {
+            faults
+                .push(Fault { pointer: pointer(fault.path()), detail: fault.inner().to_string() });
+            Err(Failure::invalid(faults))
+        }
+    }
+}
+
+fn pointer(path: &serde_path_to_error::Path) -> String {
+    use serde_path_to_error::Segment;
+    let part = |segment: &Segment| match segment {
+        Segment::Seq { index } => format!("/{index}"),
+        Segment::Map { key } => format!("/{}", key.replace('~', "~0").replace('/', "~1")),
+        Segment::Enum { variant } => format!("/{variant}"),
+        Segment::Unknown => String::new(),
+    };
+    path.iter().map(part).collect()
 }
 
 /// 400: this is not JSON.
@@ -80,6 +110,11 @@ impl<'de> Visitor<'de> for Strict<'_, '_> {
     }
 
     fn visit_f64<E: Error>(self, value: f64) -> Result<Value, E> {
+        // 3.0 is the whole number 3, as JSON Schema has it.
+        if value.fract() == 0.0 && value.abs() < WHOLE {
+            #[expect(clippy::cast_possible_truncation, reason = "a whole number below 2^53")]
+            return Ok(Value::Number((value as i64).into()));
+        }
         let number = Number::from_f64(value).ok_or_else(|| E::custom("a number out of range"))?;
         Ok(Value::Number(number))
     }
@@ -136,6 +171,12 @@ mod tests {
         let document = json!({"a": [1, -2, 0.5, null, true, "x\u{0}"], "b": {"c": {}}});
         let (read, faults) = read(document.to_string().as_bytes()).expect("JSON");
         assert_eq!((read, faults), (document, Vec::new()));
+    }
+
+    #[test]
+    fn whole_numbers_are_whole() {
+        let (read, _) = read(b"[3.0, -2e3, 0.5, 1e300]").expect("JSON");
+        assert_eq!(read.to_string(), "[3,-2000,0.5,1e+300]");
     }
 
     #[test]

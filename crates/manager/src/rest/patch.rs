@@ -33,7 +33,7 @@ const INBOX_LOOK: Duration = Duration::from_millis(10);
     params(
         ("id" = JobId, Path, description = "The job"),
         ("If-Match" = Option<String>, Header, description = "Only if the job's ETag is one of these",
-            pattern = r#"^(\*|"[0-9]{1,18}"(, ?"[0-9]{1,18}"){0,9})$"#),
+            pattern = r#"^("[0-9]{1,18}"|[*])$"#, example = "\"0\""),
     ),
     request_body(content(
         (JobPatchDocument = "application/merge-patch+json"),
@@ -158,13 +158,15 @@ enum Expected {
 
 impl Expected {
     fn of(headers: &HeaderMap) -> Result<Self, Failure> {
-        let mut tags = Vec::new();
+        let (mut tags, mut given) = (Vec::new(), false);
         for value in headers.get_all(header::IF_MATCH) {
             let text = value.to_str().unwrap_or_default().trim();
             if text == "*" {
                 return Ok(Self::Anything);
             }
-            for tag in text.split(',').map(str::trim) {
+            given = true;
+            // Empty elements of a list are to be ignored (RFC 9110, 5.6.1).
+            for tag in text.split(',').map(str::trim).filter(|tag| !tag.is_empty()) {
                 // Weak tags never match here (RFC 9110, 13.1.1), but they are tags.
                 let quoted = tag.strip_prefix("W/").unwrap_or(tag);
                 let inner = quoted.strip_prefix('"').and_then(|tag| tag.strip_suffix('"'));
@@ -175,7 +177,7 @@ impl Expected {
                 tags.push(tag.to_owned());
             }
         }
-        Ok(if tags.is_empty() { Self::Anything } else { Self::OneOf(tags) })
+        Ok(if given { Self::OneOf(tags) } else { Self::Anything })
     }
 
     fn check(&self, revision: u64) -> Result<(), Failure> {
@@ -210,12 +212,15 @@ mod tests {
             Some(Expected::OneOf(tags.iter().map(|tag| (*tag).to_owned()).collect()))
         };
         assert_eq!(expected(&["\"1\" ,\"2\"", "W/\"3\""]), tags(&["\"1\"", "\"2\"", "W/\"3\""]));
-        for bad in ["1", "", "\"1", "\"1\"2\"", "\"1\",", "*,\"1\""] {
+        assert_eq!(expected(&[""]), tags(&[]));
+        assert_eq!(expected(&["\"1\","]), tags(&["\"1\""]));
+        for bad in ["1", "\"1", "\"1\"2\"", "*,\"1\""] {
             assert_eq!(expected(&[bad]), None, "{bad}");
         }
         let three = expected(&["\"3\""]).expect("a tag");
         assert!(three.check(3).is_ok());
         assert!(three.check(4).is_err());
+        assert!(expected(&[""]).expect("no tag").check(0).is_err());
         assert!(expected(&["W/\"3\""]).expect("a tag").check(3).is_err());
     }
 }

@@ -14,7 +14,7 @@ use super::body::{self, NoQuery, PathText};
 use super::doc::{BadBody, Conflict, NotFound, NotLeader};
 use super::failure::Failure;
 use super::jobs::no_job;
-use super::{App, Shared, patch};
+use super::{App, Shared, json, patch};
 
 /// Runs tasks of a job again that did not succeed.
 ///
@@ -67,7 +67,7 @@ async fn which(app: &App, headers: &HeaderMap, body: Body) -> Result<RetryWhich,
         return Ok(RetryWhich::default());
     }
     body::must_be_json(headers)?;
-    Ok(body::parse::<RetryRequest>(&bytes)?.tasks)
+    Ok(json::read_as::<RetryRequest>(&bytes)?.tasks)
 }
 
 async fn settled_job(app: &App, id: JobId, which: RetryWhich) -> Result<RetriedJob, Failure> {

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use api::problem::{Problem, ProblemKind};
+use api::problem::ProblemKind;
 use api::sync::{
     JoinAnswer, JoinRequest, MAX_TRANSITIONS, POLL_WAIT_MS, Proof, SyncAnswer, SyncRequest,
     TailRequest,
@@ -16,9 +16,9 @@ use control::{Input, Joiner, Reply};
 use model::{FORMAT, NodeId};
 
 use super::body::{self, NoQuery, Params, PathText};
-use super::doc::{BadBody, Conflict, NotFound, NotLeader};
+use super::doc::{BadBody, Conflict, NotFound, NotLeader, Unauthorized};
 use super::failure::Failure;
-use super::{App, Shared};
+use super::{App, Shared, json};
 use crate::leader::Lead;
 use crate::nodes::ConnectionId;
 
@@ -30,8 +30,8 @@ const TAIL_BYTES: usize = 1 << 20;
 /// Joins as a node: the body proves who asks.
 #[utoipa::path(post, path = "/v1/nodes/join", tag = "node", operation_id = "join", request_body(content = JoinRequest), security(()), responses(
     (status = 200, description = "It is this node, with a token of its own", body = JoinAnswer),
-    (status = 401, description = "`unauthorized`: the proof is none", body = Problem, content_type = "application/problem+json", headers(("WWW-Authenticate" = String))),
-    Conflict,
+    Unauthorized,
+        Conflict,
     BadBody,
     NotLeader,
 ))]
@@ -44,7 +44,7 @@ pub(super) async fn join(
     let limits = &app.config.limits;
     body::must_be_json(&headers)?;
     let bytes = body::read(&headers, body, limits.other_bytes, limits.body_ms).await?;
-    let request: JoinRequest = body::parse(&bytes)?;
+    let request: JoinRequest = json::read_as(&bytes)?;
     check(&request)?;
     let lead = app.lead().await?;
     let joiner = prove(&app, request.proof).await?;
@@ -125,6 +125,7 @@ pub(super) async fn sync(
     let limits = &app.config.limits;
     body::must_be_json(&headers)?;
     let bytes = body::read(&headers, body, limits.sync_bytes, limits.body_ms).await?;
+    // Large, many, and written by our own digesters: read straight into what it is.
     let mut request: SyncRequest = body::parse(&bytes)?;
     if request.transitions.len() > MAX_TRANSITIONS {
         let detail = format!("more than {MAX_TRANSITIONS}; send the rest in the next poll");

@@ -5,12 +5,13 @@ use axum::Json;
 use axum::body::Body;
 use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode};
+use serde_json::{Map, Value, json};
 use store::{Token, TokenKind};
 
-use super::Shared;
 use super::body::{self, NoQuery, PathText};
 use super::doc::{BadBody, NotFound};
 use super::failure::Failure;
+use super::{Shared, json};
 use crate::clock;
 
 /// A join token that nobody used within a day was forgotten somewhere.
@@ -19,6 +20,36 @@ const JOIN_VALID_MS: u64 = 24 * 3_600_000;
 const MAX_VALID_MS: u64 = 10 * 365 * 24 * 3_600_000;
 const MAX_USES: u32 = 1_000_000;
 const NAME_BYTES: usize = 128;
+
+/// `TokenRequest` as it is taken: only join tokens have a number of uses.
+pub(super) fn request_schema() -> Value {
+    let name = json!({"type": "string", "maxLength": NAME_BYTES, "description": "For people."});
+    let valid = json!({
+        "type": ["integer", "null"], "minimum": 1, "maximum": MAX_VALID_MS,
+        "description": "How long it works; a join token for a day by default, a user's until it is removed.",
+    });
+    let uses = json!({
+        "type": ["integer", "null"], "minimum": 1, "maximum": MAX_USES,
+        "description": "How often it works; 1 by default.",
+    });
+    let object = |purpose: &str, uses: Option<Value>| {
+        let purpose = json!({"type": "string", "enum": [purpose]});
+        let mut properties = Map::from_iter([
+            ("purpose".to_owned(), purpose),
+            ("name".to_owned(), name.clone()),
+            ("valid_ms".to_owned(), valid.clone()),
+        ]);
+        properties.extend(uses.map(|uses| ("uses".to_owned(), uses)));
+        json!({
+            "type": "object", "additionalProperties": false, "required": ["purpose"],
+            "properties": properties,
+        })
+    };
+    json!({
+        "description": "A token for a user, or one with which machines join as nodes.",
+        "oneOf": [object("user", None), object("join", Some(uses))],
+    })
+}
 
 /// Tokens, without their secrets.
 #[utoipa::path(get, path = "/v1/tokens", tag = "cluster", operation_id = "list_tokens", responses(
@@ -44,7 +75,7 @@ pub(super) async fn create(
     body::must_be_json(&headers)?;
     let limits = &app.config.limits;
     let bytes = body::read(&headers, body, limits.other_bytes, limits.body_ms).await?;
-    let request: TokenRequest = body::parse(&bytes)?;
+    let request: TokenRequest = json::read_as(&bytes)?;
     let kind = check(&request)?;
     let join = kind == TokenKind::WorkerJoin;
     let uses = join.then(|| request.uses.unwrap_or(1));
