@@ -208,8 +208,10 @@ impl<'c> Collector<'c> {
                 *times += 1;
                 *last = spec.as_ref();
             }
-            Change::JobRetried { job, groups, .. } => {
+            Change::JobRetried { job, spec, groups, .. } => {
                 self.retried.insert(*job);
+                // It comes back as World has it, though somebody patched its row meanwhile.
+                self.patched.entry(*job).or_default().1 = Some(spec);
                 self.stopping.remove(job);
                 for (ordinal, group) in groups.iter().enumerate() {
                     let ordinal = u16::try_from(ordinal).unwrap_or(u16::MAX);

@@ -21,6 +21,7 @@ on_both!(
     what_may_be_retried_of_a_settled_job,
     a_job_that_is_forgotten_does_not_come_back,
     an_entry_that_does_not_come_back_is_gone,
+    a_patch_that_came_too_late_is_undone_by_the_retry,
     a_failed_task_comes_back,
     jobs_know_what_they_come_after,
     cancelled_tasks_tell_why,
@@ -268,6 +269,26 @@ async fn an_entry_that_does_not_come_back_is_gone(database: &Database) {
     let spec = leading.store.job(job_id(1)).await.unwrap().unwrap().spec;
     let (job, submitted, groups) = (job_id(1), at(5), vec![group]);
     leading.commit(&[Change::JobRetried { job, spec, submitted, groups }]).await;
+}
+
+/// What World has of a job that comes back is what its row says.
+async fn a_patch_that_came_too_late_is_undone_by_the_retry(database: &Database) {
+    let mut leading = database.lead().await;
+    settle_as_failed(&mut leading).await;
+    let (change, _) = retry(leading.store, RetryOf::Failed).await;
+    let spec = leading.store.job(job_id(1)).await.unwrap().unwrap().spec;
+    let late = JobPatch {
+        labels: Some([("late".to_owned(), "x".to_owned())].into()),
+        after: Some([job_id(7)].into()),
+        ..JobPatch::default()
+    };
+    leading.commit(&[patch(1, late, &spec)]).await;
+    assert_eq!(labelled_so(leading.store, "late", "x").await, [1]);
+    leading.commit(&[change]).await;
+    assert_eq!(labelled_so(leading.store, "late", "x").await, [0; 0]);
+    let job = leading.store.job(job_id(1)).await.unwrap().unwrap().job;
+    assert_eq!((job.labels.len(), job.revision), (0, 1));
+    assert_eq!(database.number("SELECT COUNT(*) FROM job_after").await, 0);
 }
 
 async fn a_failed_task_comes_back(database: &Database) {

@@ -4,9 +4,9 @@
 //! `EBB_HISTORIES` says how many a database gets (200), `EBB_HISTORY` that it is this one only.
 
 use control::scenario::Scenario;
-use model::World;
+use model::{TaskState, TaskStatus, World};
 use sqlx::{AssertSqlSafe, Connection, Executor};
-use store::{Batch, Committed};
+use store::{Batch, Committed, JobRecord, RetryOf, TaskRecord};
 use tokio::task::JoinSet;
 
 use crate::support::{Database, Leading, assert_same, at};
@@ -18,10 +18,11 @@ const LOAD_EVERY: u32 = 9;
 /// fsync.
 const POSTGRES_WORKERS: u64 = 4;
 
-const TABLES: [&str; 12] = [
+const TABLES: [&str; 14] = [
     "log",
     "jobs",
     "job_labels",
+    "job_after",
     "job_groups",
     "tasks",
     "attempts",
@@ -31,6 +32,7 @@ const TABLES: [&str; 12] = [
     "ledger",
     "ledger_sums",
     "inbox",
+    "explanations",
 ];
 
 macro_rules! parts {
@@ -118,7 +120,11 @@ async fn history(database: &Database, seed: u64) {
             let loaded = database.store.load().await.unwrap();
             assert_same(&loaded, &scenario.world.durable, &context());
             // What World derives of it is the same as what it derived on the way.
-            assert_eq!(World::new(loaded.clone()).index, scenario.world.index, "{}", context());
+            let mut rebuilt = World::new(loaded.clone());
+            for (job, status) in &scenario.world.observed.settled {
+                rebuilt.observe_settled(*job, *status);
+            }
+            assert_eq!(rebuilt.index, scenario.world.index, "{}", context());
             if commits % 5 == 0 {
                 scenario.take_over(loaded);
             }
@@ -130,6 +136,14 @@ async fn history(database: &Database, seed: u64) {
     if seed.is_multiple_of(8) {
         jobs_add_up(database).await;
     }
+}
+
+/// With the settled jobs that the other one has seen: what waits for them follows from that, too.
+pub(crate) fn seen_again(mut world: World, other: &World) -> World {
+    for (job, status) in &other.observed.settled {
+        world.observe_settled(*job, *status);
+    }
+    world
 }
 
 /// Whatever a job has been through, each of its tasks is counted and listed once.
@@ -161,6 +175,24 @@ async fn jobs_add_up(database: &Database) {
                 job.id,
                 job.status
             );
+            comes_back_whole(database, &job, &page).await;
         }
     }
+}
+
+/// As it would come back, each task that did not succeed is one that runs again, under a number
+/// that it has not had; and of each task one attempt settles it at most.
+async fn comes_back_whole(database: &Database, job: &JobRecord, tasks: &[TaskRecord]) {
+    let found = database.store.settled_job(job.id, RetryOf::Unsuccessful).await.unwrap().unwrap();
+    assert_eq!(found.tasks, job.tasks.failed + job.tasks.cancelled, "{}", job.id);
+    for task in tasks.iter().filter(|task| task.status != TaskStatus::Succeeded) {
+        let entry = found.groups[usize::from(task.id.group)].tasks.get(&task.id.index);
+        let attempt = entry.map_or(0, |entry| entry.attempt);
+        assert_eq!(attempt, task.attempt, "{}", task.id);
+        assert!(entry.is_none_or(|entry| entry.state == TaskState::Ready), "{}", task.id);
+    }
+    let results = database.store.results(job.id, None, 1_000).await.unwrap();
+    let mut settled: Vec<_> = results.iter().map(|result| result.id.task).collect();
+    settled.dedup();
+    assert_eq!(settled.len(), results.len(), "{}: a task is settled twice", job.id);
 }
