@@ -65,6 +65,8 @@ pub enum NoteKind {
     Kept,
     /// For the log: it is computed again when somebody asks.
     Passing,
+    /// For the log, loudly: somebody says what cannot be.
+    Odd,
 }
 
 /// A decision in words.

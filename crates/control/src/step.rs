@@ -118,6 +118,18 @@ impl Step<'_> {
         self.notes.push(Note { subject, kind, words: words.into() });
     }
 
+    /// A launch, a retirement or a refusal in words, for somebody who asks when World has forgotten
+    /// it.
+    pub(crate) fn keep(&mut self, subject: impl ToString, words: impl Into<String>) {
+        let (subject, kind) = (subject.to_string(), NoteKind::Kept);
+        self.notes.push(Note { subject, kind, words: words.into() });
+    }
+
+    /// What cannot be, and yet somebody says so.
+    pub(crate) fn odd(&mut self, subject: impl ToString, words: String) {
+        self.notes.push(Note { subject: subject.to_string(), kind: NoteKind::Odd, words });
+    }
+
     /// A node id that no other node has; it grows with time.
     pub(crate) fn new_node_id(&mut self) -> NodeId {
         loop {

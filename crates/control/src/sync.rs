@@ -49,9 +49,11 @@ fn report(step: &mut Step<'_>, node: NodeId, transitions: Vec<Transition>) {
         .filter(|transition| matches!(transition, Transition::Ended { .. }))
         .map(Transition::attempt)
         .collect();
+    let mut void: BTreeMap<Void, (AttemptId, u32)> = BTreeMap::new();
     for transition in transitions {
         let attempt = transition.attempt();
         if is_current(step, node, attempt).is_none() {
+            void.entry(why_void(step, attempt)).or_insert((attempt, 0)).1 += 1;
             continue;
         }
         match transition {
@@ -61,6 +63,59 @@ fn report(step: &mut Step<'_>, node: NodeId, transitions: Vec<Transition>) {
             }
             Transition::Ended { result, .. } => end(step, attempt, result),
         }
+    }
+    for (why, (first, count)) in void {
+        let words = format!("{count} reports are void, {first} the first: {}", why.as_str());
+        match why {
+            Void::Late => step.note(node, words),
+            Void::Elsewhere | Void::NeverGiven | Void::NoSuchTask => step.odd(node, words),
+        }
+    }
+}
+
+/// Why a report changes nothing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Void {
+    /// Its number was valid once, or may have been: what the network does by itself.
+    Late,
+    /// The attempt is another node's.
+    Elsewhere,
+    /// No attempt has this number yet.
+    NeverGiven,
+    /// The job has no such task.
+    NoSuchTask,
+}
+
+impl Void {
+    fn as_str(self) -> &'static str {
+        match self {
+            Self::Late => "late",
+            Self::Elsewhere => "another node's attempt",
+            Self::NeverGiven => "a number that was never given",
+            Self::NoSuchTask => "no such task",
+        }
+    }
+}
+
+fn why_void(step: &Step<'_>, attempt: AttemptId) -> Void {
+    let task = attempt.task;
+    // A job that is not here may be settled.
+    let Some(job) = step.world.durable.jobs.get(&task.job) else { return Void::Late };
+    let ordinal = usize::from(task.group);
+    let Some((group, spec)) = job.groups.get(ordinal).zip(job.spec.groups.get(ordinal)) else {
+        return Void::NoSuchTask;
+    };
+    if task.index >= spec.count {
+        return Void::NoSuchTask;
+    }
+    match step.world.task(task) {
+        None if group.fresh.contains(task.index) => Void::NeverGiven,
+        None => Void::Late,
+        Some(entry) if attempt.attempt > entry.attempt => Void::NeverGiven,
+        Some(entry) if attempt.attempt == entry.attempt && entry.placement().is_some() => {
+            Void::Elsewhere
+        }
+        Some(_) => Void::Late,
     }
 }
 

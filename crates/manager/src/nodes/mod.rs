@@ -1,5 +1,6 @@
 //! What the leader has to say to nodes, from the moment that it is durable until it was read.
 
+mod acked;
 mod connections;
 mod outbox;
 mod tails;
@@ -13,6 +14,7 @@ use bytes::Bytes;
 use model::{AttemptId, NodeId};
 use tokio::sync::Notify;
 
+use self::acked::Acked;
 pub(crate) use self::connections::{ConnectionId, Connections};
 use self::outbox::Outbox;
 pub(crate) use self::outbox::{Orders, Work};
@@ -32,6 +34,7 @@ pub(crate) struct Hub {
 #[derive(Debug, Default)]
 pub(crate) struct Mailbox {
     outbox: Mutex<Outbox>,
+    acked: Mutex<Acked>,
     news: Notify,
 }
 

@@ -166,6 +166,11 @@ async fn admit(
         (Place::Node(node), Caller::Node(own)) if node == own => Ok(Some(caller)),
         (Place::User, Caller::User) => Ok(Some(caller)),
         (Place::Open | Place::NoNode, _) => Ok(Some(caller)),
+        (Place::Node(asked), Caller::Node(own)) => {
+            tracing::warn!(node = %own, %asked, why = "other-nodes-token", "a sync is refused");
+            let detail = "this token is another node's";
+            Err(Failure::new(ProblemKind::Forbidden, detail))
+        }
         (Place::Node(_) | Place::User, _) => {
             let detail = "this token is for other things";
             Err(Failure::new(ProblemKind::Forbidden, detail))

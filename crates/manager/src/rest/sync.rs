@@ -128,13 +128,20 @@ pub(super) async fn sync(
     // Large, many, and written by our own digesters: read straight into what it is.
     let mut request: SyncRequest = body::parse(&bytes)?;
     if request.transitions.len() > MAX_TRANSITIONS {
+        refused(node, Lie::TooMany);
         let detail = format!("more than {MAX_TRANSITIONS}; send the rest in the next poll");
         return Err(Failure::invalid_field("/transitions", detail));
     }
     let lead = app.lead().await?;
     if request.term_seen > lead.term {
-        // Somebody else leads by now, and the lease here has not run out yet.
+        // Somebody else leads by now, and the lease here has not run out yet; or it is a lie.
+        refused(node, Lie::TermAhead);
         return Err(Failure::not_leader(None));
+    }
+    if let Some(expected) = lead.hub.spool_gap(node, request.session, request.spool_offset) {
+        refused(node, Lie::SpoolGap);
+        let detail = format!("transitions from {expected} on were never sent");
+        return Err(Failure::invalid_field("/spool_offset", detail));
     }
     app.connections.bind(connection, node, request.session);
     let inventory = request.inventory.take();
@@ -150,10 +157,12 @@ pub(super) async fn sync(
     match lead.ask_one(input).await {
         Ok(Reply::Done) => Ok(Json(answer(&app, &lead, node, &request, taken, is_first).await)),
         Ok(Reply::Fenced) => {
+            refused(node, Lie::OtherSession);
             let detail = "the node is bound to another session; join again";
             Err(Failure::new(ProblemKind::Conflict, detail))
         }
         Ok(Reply::NotFound) => {
+            refused(node, Lie::NoNode);
             Err(Failure::not_found(format!("{node} is no node any more; join again")))
         }
         Ok(other) => Err(Failure::internal("the poll has no answer", &format!("{other:?}"))),
@@ -170,6 +179,9 @@ async fn answer(
     taken: usize,
     is_first: bool,
 ) -> SyncAnswer {
+    // Durable by now; and before the wait, for a later poll builds on it.
+    let end = request.spool_offset.saturating_add(u64::try_from(taken).unwrap_or(u64::MAX));
+    let acked_offset = lead.hub.spool_taken(node, request.session, end);
     let mailbox = lead.hub.mailbox(node);
     let patience = Duration::from_millis(POLL_WAIT_MS);
     let poll = crate::nodes::Poll {
@@ -184,12 +196,33 @@ async fn answer(
         answer = mailbox.answer(poll) => answer,
         () = app.stop.cancelled() => mailbox.answer(crate::nodes::Poll { at_once: true, ..poll }).await,
     };
-    let taken = u64::try_from(taken).unwrap_or(u64::MAX);
-    SyncAnswer {
-        term: lead.term,
-        acked_offset: request.spool_offset.saturating_add(taken),
-        ..answer
-    }
+    SyncAnswer { term: lead.term, acked_offset, ..answer }
+}
+
+/// What a digester says that cannot be: each has a word of its own in the log.
+#[derive(Debug, Clone, Copy)]
+enum Lie {
+    /// The node is bound to another session: an older process, or a copy of its token.
+    OtherSession,
+    /// It is no node any more.
+    NoNode,
+    /// A term that this leader has not heard of.
+    TermAhead,
+    /// Transitions that begin past those that were sent.
+    SpoolGap,
+    /// More transitions than a poll may have.
+    TooMany,
+}
+
+fn refused(node: NodeId, lie: Lie) {
+    let why = match lie {
+        Lie::OtherSession => "other-session",
+        Lie::NoNode => "no-node",
+        Lie::TermAhead => "term-ahead",
+        Lie::SpoolGap => "spool-gap",
+        Lie::TooMany => "too-many-transitions",
+    };
+    tracing::warn!(%node, why, "a sync is refused");
 }
 
 /// What a running attempt has written past an offset.
