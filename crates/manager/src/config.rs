@@ -182,6 +182,11 @@ pub struct Limits {
     pub connections: usize,
     /// Requests at work, syncs and followed logs not counted.
     pub requests: usize,
+    /// Streams of events.
+    pub streams: usize,
+    /// Bytes of the newest events that are kept in memory while somebody listens; who is further
+    /// behind reads the log.
+    pub events_bytes: usize,
     /// Messages that wait for the leader's next step.
     pub queue: usize,
     /// Messages and jobs that wait in the inbox of a leader that is slow or away.
@@ -210,6 +215,8 @@ impl Default for Limits {
             body_ms: 30_000,
             connections: 24_000,
             requests: 1_024,
+            streams: 1_000,
+            events_bytes: 32 << 20,
             queue: 16_384,
             inbox_rows: store::INBOX_ROWS,
             head_bytes: 64 << 10,

@@ -8,6 +8,7 @@ mod announce;
 mod clock;
 mod config;
 mod executors;
+mod feed;
 mod leader;
 pub mod market;
 mod metrics;

@@ -20,13 +20,14 @@ use tokio_util::task::TaskTracker;
 use crate::announce::{self, Announced};
 use crate::config::{CloudChoice, Config, Listen};
 use crate::executors::Planner;
+use crate::feed::Feed;
 use crate::leader::{Campaign, Seat, supervise};
 use crate::metrics::Metrics;
 use crate::nodes::Connections;
 use crate::rest::{App, Hosts, Rates, router};
 use crate::serve::serve;
 use crate::tokens::Tokens;
-use crate::{clock, secret, upkeep};
+use crate::{clock, feed, secret, upkeep};
 
 /// Ports that are tried after the one that is taken.
 const MORE_PORTS: u16 = 100;
@@ -141,6 +142,7 @@ pub async fn run(config: Config) -> Result<Manager, StartError> {
         .map_err(in_file(&data_dir))?;
     let config = Arc::new(Config { data_dir: data_dir.clone(), ..config });
     let seat = Arc::new(Seat::default());
+    let (feed, commits) = Feed::new(Arc::clone(&store), &config.limits);
     let (stop_serving, stop_leading) = (CancellationToken::new(), CancellationToken::new());
     let app = Arc::new(App {
         slots: Semaphore::new(config.limits.requests),
@@ -157,6 +159,7 @@ pub async fn run(config: Config) -> Result<Manager, StartError> {
         hosts: Hosts::new(address, &url),
         url: url.clone(),
         ids: Mutex::new(IdMaker::default()),
+        feed: Arc::clone(&feed),
         stop: stop_serving.clone(),
     });
     let campaign = Campaign {
@@ -168,10 +171,12 @@ pub async fn run(config: Config) -> Result<Manager, StartError> {
         seat,
         planner: Arc::new(planner),
         metrics,
+        feed,
         stop: stop_leading.clone(),
     };
     let (serving, leading) = (TaskTracker::new(), TaskTracker::new());
     leading.spawn(supervise(Arc::new(campaign)));
+    serving.spawn(fill_feed(Arc::clone(&app), commits));
     serving.spawn(upkeep::run(Arc::clone(&app)));
     serving.spawn(serve(listener, Arc::clone(&app), router(app)));
     tracing::info!(%url, data_dir = %data_dir.display(), "serves");
@@ -187,6 +192,13 @@ pub async fn run(config: Config) -> Result<Manager, StartError> {
         stop_leading,
         _lock: lock,
     })
+}
+
+async fn fill_feed(app: Arc<App>, commits: feed::Intake) {
+    tokio::select! {
+        () = app.stop.cancelled() => {}
+        never = app.feed.run(commits, &app.seat) => match never {},
+    }
 }
 
 fn in_file(path: &Path) -> impl FnOnce(io::Error) -> StartError + '_ {

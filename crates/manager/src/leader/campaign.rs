@@ -17,6 +17,7 @@ use super::{Lead, Seat};
 use crate::clock;
 use crate::config::Config;
 use crate::executors::{self, Executors, Planner, Planning};
+use crate::feed::Feed;
 use crate::metrics::Metrics;
 use crate::nodes::{Hub, Orders};
 
@@ -38,6 +39,8 @@ pub(crate) struct Campaign {
     pub(crate) planner: Arc<Planner>,
     /// Counters.
     pub(crate) metrics: Arc<Metrics>,
+    /// What happens, for whoever listens.
+    pub(crate) feed: Arc<Feed>,
     /// Says stop.
     pub(crate) stop: CancellationToken,
 }
@@ -126,7 +129,9 @@ async fn lead(
     tell_drains(&world, &hub);
     let lead = Arc::new(Lead { term, hub, posted: Notify::new(), queue: sender });
     let control = Arc::new(campaign.config.control.clone());
-    let (releaser, rows) = Releaser::new(&world, Arc::clone(&lead), Arc::clone(&campaign.metrics));
+    let (metrics, feed) = (Arc::clone(&campaign.metrics), Arc::clone(&campaign.feed));
+    feed.term_begins();
+    let (releaser, rows) = Releaser::new(&world, Arc::clone(&lead), metrics, feed);
     let timing = campaign.config.timing.clone();
     let reign = Reign {
         planning: Planning::new(Arc::clone(&campaign.planner), Arc::clone(&lead), &timing),

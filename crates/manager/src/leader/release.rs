@@ -13,6 +13,7 @@ use tokio::sync::{oneshot, watch};
 
 use super::campaign::concerns_executors;
 use super::{Lead, journal};
+use crate::feed::Feed;
 use crate::metrics::{EndLabels, Metrics};
 use crate::nodes::{Orders, Work};
 
@@ -52,6 +53,7 @@ impl Rows {
 pub(super) struct Releaser {
     lead: Arc<Lead>,
     metrics: Arc<Metrics>,
+    feed: Arc<Feed>,
     rows: watch::Sender<Rows>,
     /// Specs without their items, made once for each group that is placed.
     works: HashMap<GroupId, Work>,
@@ -65,9 +67,10 @@ impl Releaser {
         world: &World,
         lead: Arc<Lead>,
         metrics: Arc<Metrics>,
+        feed: Arc<Feed>,
     ) -> (Self, watch::Receiver<Rows>) {
         let (rows, watched) = watch::channel(Rows::of(world, 0, BTreeSet::new()));
-        (Self { lead, metrics, rows, works: HashMap::new() }, watched)
+        (Self { lead, metrics, feed, rows, works: HashMap::new() }, watched)
     }
 
     /// Lets a step out. Commands go before replies, so that the answer to a poll carries what the
@@ -99,6 +102,10 @@ impl Releaser {
         };
         if asks || changes.iter().any(concerns_executors) {
             self.rows.send_replace(Rows::of(world, take_in, lookup));
+        }
+        if !changes.is_empty() {
+            let head = &world.durable.head;
+            self.feed.publish(head.seq, head.now, changes);
         }
         let mut replies = replies.into_iter();
         for (count, asker) in askers {

@@ -2,6 +2,7 @@
 
 mod body;
 mod doc;
+mod events;
 mod failure;
 mod guard;
 mod health;
@@ -36,6 +37,7 @@ use utoipa_axum::routes;
 use self::doc::Document;
 use self::failure::{Failure, method_not_allowed, no_such_place};
 use crate::config::Config;
+use crate::feed::Feed;
 use crate::leader::{Lead, NoAnswer, Seat};
 use crate::metrics::Metrics;
 use crate::nodes::Connections;
@@ -74,6 +76,8 @@ pub(crate) struct App {
     pub(crate) slots: Semaphore,
     /// Ids of jobs that are submitted here.
     pub(crate) ids: Mutex<IdMaker>,
+    /// What happens, for whoever listens.
+    pub(crate) feed: Arc<Feed>,
     /// Says that long answers are to end.
     pub(crate) stop: CancellationToken,
 }
@@ -130,6 +134,7 @@ fn routes() -> OpenApiRouter<Arc<App>> {
         .routes(routes!(sync::sync))
         .routes(routes!(sync::tail));
     let cluster = OpenApiRouter::new()
+        .routes(routes!(events::events))
         .routes(routes!(health::cost))
         .routes(routes!(health::offers))
         .routes(routes!(tokens::list, tokens::create))

@@ -3,6 +3,7 @@
 
 mod closed;
 mod cloud;
+mod events;
 mod idempotency;
 mod input;
 mod leadership;

@@ -85,7 +85,7 @@ async fn what_happens_is_counted() {
     let tasks = ["waiting", "backoff", "assigned", "running", "leaving"].map(|status| {
         sample(&text, &format!("ebb_tasks{{status=\"{status}\"}}")).expect("each status")
     });
-    assert_eq!(tasks.iter().sum::<f64>(), 3.0, "{text}");
+    assert!((tasks.iter().sum::<f64>() - 3.0).abs() < 0.5, "{text}");
 }
 
 #[tokio::test]
