@@ -10,6 +10,7 @@ use model::{
 };
 use planner::{Plan, Retirement};
 
+use crate::explain::until;
 use crate::problem::{is_open, leaving_demand, with_demand};
 use crate::step::Step;
 use crate::{Config, Reply, nodes};
@@ -45,7 +46,8 @@ fn order(step: &mut Step<'_>, request: LaunchRequest) {
         return;
     }
     let id = step.new_intent_id();
-    step.note(id, format!("launch {count}: {}", request.reason));
+    let machines = if count == 1 { "1 machine".to_owned() } else { format!("{count} machines") };
+    step.keep(id, format!("{machines} ordered: {}", request.reason));
     step.world.observed.fleet_changed = step.world.durable.head.seq + 1;
     step.emit(Change::Intent(Box::new(Intent {
         id,
@@ -63,7 +65,7 @@ fn retire_idle(step: &mut Step<'_>, retirement: &Retirement) {
     let load = step.world.index.loads.get(&id);
     let idle = load.is_none_or(|load| load.tasks.is_empty() && load.held.is_empty());
     if node.state == NodeState::Ready && node.instance().is_some() && idle {
-        step.note(id, format!("retired: {}", retirement.words));
+        step.keep(id, format!("retired: {}", retirement.words));
         step.world.observed.fleet_changed = step.world.durable.head.seq + 1;
         nodes::change(step, id, NodeEvent::Retire(retirement.reason));
     }
@@ -102,7 +104,7 @@ pub(crate) fn launched(
             close_short(step, id, Some(Refusal { scope: RefusalScope::Configuration, message }));
         }
         Err(CloudError::Throttled { wait_ms }) => {
-            pause(step, wait_ms, "throttled");
+            pause(step, wait_ms, THROTTLED);
             going_on(step, intent);
         }
         Err(CloudError::Retry(_)) => going_on(step, intent),
@@ -134,7 +136,8 @@ fn close_short(step: &mut Step<'_>, id: IntentId, refusal: Option<Refusal>) {
         scope: RefusalScope::Unknown,
         message: "the cloud gave fewer machines without a word".into(),
     });
-    step.note(id, format!("{} of {} came: {}", intent.born, intent.request.count, refusal.message));
+    let (born, count) = (intent.born, intent.request.count);
+    step.keep(id, format!("closed with {born} of {count} machines: {}", refusal.message));
     step.world.observed.fleet_changed = step.world.durable.head.seq + 1;
     heed(step, &intent, &refusal);
     let state = IntentState::Closed(IntentEnd::LaunchFailed(refusal));
@@ -146,24 +149,27 @@ fn heed(step: &mut Step<'_>, intent: &Intent, refusal: &Refusal) {
     match &refusal.scope {
         RefusalScope::Pools(pools) => {
             for pool in pools {
-                hide(step, pool);
+                hide(step, pool, &refusal.message);
             }
         }
         // Nobody was named: the pools of the request wait, each on its own count.
         RefusalScope::Unknown => {
             for offer in &intent.request.offers {
-                hide(step, &offer.pool);
+                hide(step, &offer.pool, &refusal.message);
             }
         }
         RefusalScope::Quota(option) => {
-            let until = step.now.later_by(HOLD_QUOTA_MS);
-            step.world.observed.held_options.insert(*option, until);
+            let at = step.now.later_by(HOLD_QUOTA_MS);
+            let words = until(at, step.now);
+            step.keep(option, format!("none is bought {words}: {}", refusal.message));
+            step.world.observed.held_options.insert(*option, at);
         }
-        RefusalScope::Throttle => pause(step, THROTTLE_MS, "throttled"),
+        RefusalScope::Throttle => pause(step, THROTTLE_MS, THROTTLED),
         RefusalScope::Configuration => pause(step, MISCONFIGURED_MS, &refusal.message),
     }
 }
 
+const THROTTLED: &str = "the cloud wants fewer requests for a while";
 /// Quotas are raised by people.
 const HOLD_QUOTA_MS: u64 = 600_000;
 /// A bucket of EC2 refills within seconds.
@@ -171,7 +177,7 @@ const THROTTLE_MS: u64 = 5_000;
 /// A wrong request stays wrong until somebody mends it.
 const MISCONFIGURED_MS: u64 = 300_000;
 
-fn hide(step: &mut Step<'_>, pool: &Pool) {
+fn hide(step: &mut Step<'_>, pool: &Pool, why: &str) {
     let before = step.world.observed.hidden_pools.get(pool).copied();
     // Two refusals within one back-off are one.
     if before.is_some_and(|before| before.until > step.now) {
@@ -179,13 +185,21 @@ fn hide(step: &mut Step<'_>, pool: &Pool) {
     }
     let refusals = before.map_or(0, |before| before.refusals).saturating_add(1);
     let wait = step.config.hide_pool_ms << (refusals - 1).min(10);
-    let until = step.now.later_by(wait.min(Config::MAX_HIDE_MS));
-    step.world.observed.hidden_pools.insert(pool.clone(), Hidden { until, refusals });
+    let at = step.now.later_by(wait.min(Config::MAX_HIDE_MS));
+    let times =
+        if refusals == 1 { String::new() } else { format!(", refusal {refusals} in a row") };
+    step.keep(pool, format!("not asked {}{times}: {why}", until(at, step.now)));
+    step.world.observed.hidden_pools.insert(pool.clone(), Hidden { until: at, refusals });
 }
 
 fn pause(step: &mut Step<'_>, ms: u64, why: &str) {
-    let until = step.now.later_by(ms);
-    step.world.observed.launches_paused = Some((until, why.into()));
+    let at = step.now.later_by(ms);
+    let paused = step.world.observed.launches_paused.as_ref();
+    // A pause that goes on for the same reason is told once.
+    if paused.is_none_or(|(until, reason)| *until <= step.now || **reason != *why) {
+        step.keep("launches", format!("nothing is bought {}: {why}", until(at, step.now)));
+    }
+    step.world.observed.launches_paused = Some((at, why.into()));
 }
 
 /// Compares all machines of ours with what we know, both ways.
@@ -259,7 +273,8 @@ fn end_orphans(step: &mut Step<'_>, machines: &[Machine]) {
         step.world.observed.orphans.insert(orphan.instance.clone(), since);
     }
     if orphans.len() > MAX_ORPHANS.max(machines.len() / 20) {
-        step.note("orphans", format!("{} machines without intent: too many to end", orphans.len()));
+        let words = format!("{} machines have no open intent: too many to end", orphans.len());
+        step.note("orphans", words);
         return;
     }
     // Re-read before ending: only what the listing before this one showed, too.
@@ -278,7 +293,7 @@ fn end_orphan(step: &mut Step<'_>, machine: &Machine) {
         return;
     };
     let id = step.new_node_id();
-    step.note(id, format!("{} has no open intent: ended as an orphan", machine.instance));
+    step.keep(id, format!("{} has no open intent: ended as an orphan", machine.instance));
     let offer = step.world.observed.offers.iter().find(|offer| offer.pool == machine.pool);
     let offer = offer.cloned().unwrap_or_else(|| Offer::unknown(machine.pool.clone()));
     let instance = machine.instance.clone();

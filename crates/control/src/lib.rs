@@ -28,7 +28,9 @@ mod timers;
 
 pub use config::Config;
 pub use decision::{Commands, Decision, Note, NoteKind, Reply};
-pub use explain::{Explanation, explain_job, explain_node, explain_task};
+pub use explain::{
+    Explanation, Scope, Withheld, explain_job, explain_node, explain_task, withheld,
+};
 pub use input::{BacklogJob, Input, Joiner, RetriedJob};
 pub use problem::problem;
 pub use step::step;

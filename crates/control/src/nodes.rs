@@ -8,6 +8,7 @@ use model::{
     NodeId, NodeOrigin, NodeReason, NodeState, Offer, Resources, TaskEvent, Timestamp,
 };
 
+use crate::explain::reason_words;
 use crate::step::Step;
 use crate::sync::tasks_on;
 use crate::{Joiner, Reply, ledger, notices};
@@ -113,8 +114,10 @@ fn born(
     launched: Timestamp,
 ) -> NodeId {
     let id = step.new_node_id();
-    let words = format!("{instance} is {id}, of {}: {}", offer.pool, intent.request.reason);
-    step.note(intent.id, words);
+    let (pool, price, reason) = (&offer.pool, offer.price, &intent.request.reason);
+    let bought =
+        format!("{instance} of {pool} at {price} an hour, bought by {}: {reason}", intent.id);
+    step.keep(id, bought);
     step.emit(Change::Node(Box::new(Node {
         id,
         capacity: offer.capacity,
@@ -157,7 +160,7 @@ pub(crate) fn gone(step: &mut Step<'_>, id: NodeId, reason: NodeReason) {
         step.task_event(task, TaskEvent::NodeGone { explained }, None);
     }
     ledger::close_bill(step, id);
-    step.note(id, format!("gone: {reason}"));
+    step.keep(id, format!("gone: {}", reason_words(reason)));
     change(step, id, NodeEvent::Gone(reason));
 }
 

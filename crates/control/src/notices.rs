@@ -5,6 +5,7 @@ use model::{
     TaskEvent,
 };
 
+use crate::explain::until;
 use crate::step::Step;
 use crate::sync::tasks_on;
 use crate::{Reply, capacity, nodes};
@@ -73,7 +74,13 @@ fn leave(step: &mut Step<'_>, id: NodeId, notice: &Notice) {
         return;
     }
     let remaining_ms = deadline.since(step.now);
-    step.note(id, format!("{:?} in {remaining_ms} ms", notice.kind));
+    let what = match notice.kind {
+        NoticeKind::Maintenance => "maintenance is announced",
+        NoticeKind::Interruption | NoticeKind::Rebalance | NoticeKind::StateChange => {
+            "the cloud takes it back"
+        }
+    };
+    step.keep(id, format!("{what}: it is there {}", until(deadline, step.now)));
     for task in tasks_on(step, id) {
         step.task_event(task, TaskEvent::Notice { deadline }, None);
     }

@@ -122,7 +122,7 @@ fn placeable(world: &World, id: GroupId) -> (u32, u32) {
     ((group.placeable() - alone).min(room - alone_now), alone_now)
 }
 
-fn room_of_job(world: &World, id: JobId) -> u32 {
+pub(crate) fn room_of_job(world: &World, id: JobId) -> u32 {
     let Some(job) = world.durable.jobs.get(&id) else { return 0 };
     match job.spec.max_running {
         None => u32::MAX,

@@ -124,7 +124,7 @@ pub(crate) fn is_open(world: &World, pool: &Pool, now: Timestamp) -> bool {
 
 /// Fail closed (DESIGN §4.8): no voluntary retirement while the observed state is stale or a storm
 /// is on.
-fn frozen(world: &World, now: Timestamp) -> Option<Arc<str>> {
+pub(crate) fn frozen(world: &World, now: Timestamp) -> Option<Arc<str>> {
     let ours = world.durable.nodes.values().filter(|node| node.instance().is_some());
     let (mut all, mut noticed) = (0u32, 0u32);
     for node in ours {

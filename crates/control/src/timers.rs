@@ -5,6 +5,7 @@ use model::{
     NodeState, TaskEvent, TaskId, Timestamp, World,
 };
 
+use crate::explain::reason_words;
 use crate::step::Step;
 use crate::sync::tasks_on;
 use crate::{Config, nodes};
@@ -115,7 +116,6 @@ fn node_due(step: &mut Step<'_>, id: NodeId) {
     match node.state {
         NodeState::Gone | NodeState::Retiring => {}
         NodeState::Booting => {
-            step.note(id, "did not join in time");
             retire_or_forget(step, &node, NodeReason::NeverJoined);
         }
         NodeState::Ready | NodeState::Draining => {
@@ -128,6 +128,8 @@ fn node_due(step: &mut Step<'_>, id: NodeId) {
             let load = step.world.index.loads.get(&id);
             let is_empty = load.is_none_or(|load| load.tasks.is_empty() && load.held.is_empty());
             if node.state == NodeState::Draining && is_empty && node.instance().is_some() {
+                let why = reason_words(node.reason);
+                step.keep(id, format!("retired: drained and empty; {why}"));
                 nodes::change(step, id, NodeEvent::Retire(node.reason));
             }
         }
@@ -167,6 +169,7 @@ fn retire_or_forget(step: &mut Step<'_>, node: &Node, reason: NodeReason) {
             for task in tasks_on(step, node.id) {
                 step.task_event(task, TaskEvent::NodeGone { explained: false }, None);
             }
+            step.keep(node.id, format!("retired: {}", reason_words(reason)));
             nodes::change(step, node.id, NodeEvent::Retire(reason));
         }
         NodeOrigin::Static { .. } => nodes::gone(step, node.id, reason),
@@ -178,7 +181,10 @@ fn expire(step: &mut Step<'_>) {
     let now = step.now;
     let intents: Vec<_> = step.world.durable.intents.values().cloned().collect();
     for intent in intents.into_iter().filter(|intent| expires(intent.opened) <= now) {
-        step.note(intent.id, "closed: no answer in 10 minutes");
+        let (born, count) = (intent.born, intent.request.count);
+        let words =
+            format!("closed with {born} of {count} machines: no clear answer in 10 minutes");
+        step.keep(intent.id, words);
         let state = IntentState::Closed(IntentEnd::Expired);
         step.emit(Change::Intent(Box::new(model::Intent { state, since: now, ..intent })));
     }

@@ -40,8 +40,8 @@ pub use task::{
     Placement, Task, TaskEvent, TaskResult, TaskState, TaskStatus, TaskStep,
 };
 pub use units::{
-    Clamp, MicroUsd, Resources, Timestamp, format_duration, parse_cpu_millis, parse_duration_ms,
-    parse_mebibytes,
+    Clamp, Cores, Gpus, Mebibytes, MicroUsd, Resources, Timestamp, format_duration,
+    parse_cpu_millis, parse_duration_ms, parse_mebibytes,
 };
 pub use world::{
     Backlog, Durable, FORMAT, Group, Head, Hidden, Index, Job, JobStatus, Link, MIN_BILLED_MS,

@@ -236,14 +236,61 @@ impl SubAssign for Resources {
 }
 impl fmt::Display for Resources {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "cpu {}m, memory {} MiB", self.cpu_millis, self.memory_mib)?;
+        write!(f, "{}, {} memory", Cores(self.cpu_millis), Mebibytes(self.memory_mib))?;
         if self.disk_mib > 0 {
-            write!(f, ", disk {} MiB", self.disk_mib)?;
+            write!(f, ", {} disk", Mebibytes(self.disk_mib))?;
         }
         if self.gpus > 0 {
-            write!(f, ", gpus {}", self.gpus)?;
+            write!(f, ", {}", Gpus(self.gpus))?;
         }
         Ok(())
+    }
+}
+
+/// Thousandths of a core, for people: `0.5 cores`, `1 core`.
+#[derive(Debug, Clone, Copy)]
+pub struct Cores(pub u32);
+
+impl fmt::Display for Cores {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let thousandths = format!("{:03}", self.0 % 1_000);
+        match thousandths.trim_end_matches('0') {
+            "" if self.0 == 1_000 => f.write_str("1 core"),
+            "" => write!(f, "{} cores", self.0 / 1_000),
+            rest => write!(f, "{}.{rest} cores", self.0 / 1_000),
+        }
+    }
+}
+
+/// Mebibytes, for people: `1.5 GiB` where that is exact or nearly, else `300 MiB`.
+#[derive(Debug, Clone, Copy)]
+pub struct Mebibytes(pub u32);
+
+impl fmt::Display for Mebibytes {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mib = self.0;
+        match (mib / 1024, mib % 1024) {
+            (0, _) => write!(f, "{mib} MiB"),
+            (gib, 0) => write!(f, "{gib} GiB"),
+            (gib, 256) => write!(f, "{gib}.25 GiB"),
+            (gib, 512) => write!(f, "{gib}.5 GiB"),
+            (gib, 768) => write!(f, "{gib}.75 GiB"),
+            (gib, rest) if gib >= 10 => write!(f, "{gib}.{} GiB", rest * 10 / 1024),
+            _ => write!(f, "{mib} MiB"),
+        }
+    }
+}
+
+/// `1 gpu`, `2 gpus`.
+#[derive(Debug, Clone, Copy)]
+pub struct Gpus(pub u32);
+
+impl fmt::Display for Gpus {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0 {
+            1 => f.write_str("1 gpu"),
+            gpus => write!(f, "{gpus} gpus"),
+        }
     }
 }
 
@@ -306,6 +353,18 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+
+    #[test]
+    fn amounts_are_written_for_people() {
+        let cores = [0, 1, 250, 500, 1_000, 1_500, 16_000].map(|millis| Cores(millis).to_string());
+        assert_eq!(
+            cores.join(", "),
+            "0 cores, 0.001 cores, 0.25 cores, 0.5 cores, 1 core, 1.5 cores, 16 cores"
+        );
+        let sizes = [0, 512, 1_024, 1_536, 2_000, 20_000, 65_536];
+        let sizes = sizes.map(|mib| Mebibytes(mib).to_string());
+        assert_eq!(sizes.join(", "), "0 MiB, 512 MiB, 1 GiB, 1.5 GiB, 2000 MiB, 19.5 GiB, 64 GiB");
+    }
 
     #[test]
     fn amounts_are_parsed_exactly() {

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use model::{Clamp, MicroUsd, Offer};
+use model::{Clamp, Cores, MicroUsd, Offer};
 
 use crate::{Limits, MAX_PLAN_MACHINES, Problem};
 
@@ -154,7 +154,7 @@ impl fmt::Display for Stop {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Nodes(nodes) => write!(f, "the limit of {nodes} machines"),
-            Self::Cpu(millis) => write!(f, "the limit of {millis}m cpu"),
+            Self::Cpu(millis) => write!(f, "the limit of {}", Cores((*millis).clamped())),
             Self::Price(price) => write!(f, "the limit of {price} an hour"),
             Self::PlanSize => write!(f, "the {MAX_PLAN_MACHINES} machines that a plan may order"),
         }

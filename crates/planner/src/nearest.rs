@@ -1,9 +1,7 @@
 //! Why nothing is bought for an ask, in words.
 
-use std::fmt;
-
-use model::{Ask, Offer, Purchase, Resources};
-use scheduler::{Lack, Resource, lacks};
+use model::{Ask, Offer, Purchase};
+use scheduler::{Listed, lacks, missing_ppm};
 
 use crate::Problem;
 use crate::budget::Budget;
@@ -31,8 +29,9 @@ pub(crate) fn why_refused(problem: &Problem, ask: &Ask, budget: &Budget) -> Stri
     if let Some(offer) = offers().filter(allowed).min_by_key(missing) {
         let what = lacks(&offer.capacity, &ask.resources);
         return format!(
-            "no offer is large enough; the nearest, {}, lacks {}",
+            "no offer is large enough: the nearest, {} ({}), lacks {}",
             offer.pool,
+            offer.capacity,
             Listed(&what)
         );
     }
@@ -70,35 +69,4 @@ fn objections(ask: &Ask, offer: &Offer) -> Vec<String> {
         why.push("the type is not asked for".to_owned());
     }
     why
-}
-
-/// How much is missing, as shares of the ask: a missing GPU weighs more than a missing core.
-fn missing_ppm(capacity: &Resources, ask: &Resources) -> u64 {
-    let share = |lack: &Lack| {
-        let wanted = match lack.resource {
-            Resource::Cpu => ask.cpu_millis,
-            Resource::Memory => ask.memory_mib,
-            Resource::Disk => ask.disk_mib,
-            Resource::Gpus => ask.gpus,
-        };
-        u64::from(lack.missing) * 1_000_000 / u64::from(wanted.max(1))
-    };
-    lacks(capacity, ask).iter().map(share).sum()
-}
-
-/// "a, b and c"
-struct Listed<'a, T>(&'a [T]);
-
-impl<T: fmt::Display> fmt::Display for Listed<'_, T> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for (at, item) in self.0.iter().enumerate() {
-            let before = match at {
-                0 => "",
-                _ if at + 1 == self.0.len() => " and ",
-                _ => ", ",
-            };
-            write!(f, "{before}{item}")?;
-        }
-        Ok(())
-    }
 }

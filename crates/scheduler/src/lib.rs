@@ -13,7 +13,7 @@ use model::{NodeId, Resources};
 
 pub use place::place;
 pub use score::Score;
-pub use verdict::{Lack, Resource, Verdict, explain, lacks};
+pub use verdict::{Lack, Listed, Resource, Verdict, explain, lacks, missing_ppm};
 
 /// By which law a node is picked.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]

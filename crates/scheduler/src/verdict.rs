@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use model::{Resources, format_duration};
+use model::{Cores, Gpus, Mebibytes, Resources, format_duration};
 
 use crate::score::Scorer;
 use crate::{Candidate, Policy, Score, Want};
@@ -96,30 +96,49 @@ pub fn explain(candidate: &Candidate, want: &Want, policy: Policy, candidates: u
     }
 }
 
+/// How much is missing for `ask` to fit, in millionths of what it asks for, summed: a missing GPU
+/// weighs more than a missing core.
+pub fn missing_ppm(free: &Resources, ask: &Resources) -> u64 {
+    let share = |lack: &Lack| {
+        let wanted = match lack.resource {
+            Resource::Cpu => ask.cpu_millis,
+            Resource::Memory => ask.memory_mib,
+            Resource::Disk => ask.disk_mib,
+            Resource::Gpus => ask.gpus,
+        };
+        u64::from(lack.missing) * 1_000_000 / u64::from(wanted.max(1))
+    };
+    lacks(free, ask).iter().map(share).sum()
+}
+
 impl fmt::Display for Lack {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let missing = self.missing;
         match self.resource {
-            Resource::Cpu => write!(f, "{missing}m cpu"),
-            Resource::Memory => write!(f, "{missing} MiB"),
-            Resource::Disk => write!(f, "{missing} MiB of disk"),
-            Resource::Gpus if missing == 1 => f.write_str("1 gpu"),
-            Resource::Gpus => write!(f, "{missing} gpus"),
+            Resource::Cpu => write!(f, "{}", Cores(missing)),
+            Resource::Memory => write!(f, "{} of memory", Mebibytes(missing)),
+            Resource::Disk => write!(f, "{} of disk", Mebibytes(missing)),
+            Resource::Gpus => write!(f, "{}", Gpus(missing)),
         }
     }
 }
 
 /// "a, b and c"
-pub(crate) fn listed<T: fmt::Display>(f: &mut fmt::Formatter<'_>, items: &[T]) -> fmt::Result {
-    for (at, item) in items.iter().enumerate() {
-        let before = match at {
-            0 => "",
-            _ if at + 1 == items.len() => " and ",
-            _ => ", ",
-        };
-        write!(f, "{before}{item}")?;
+#[derive(Debug, Clone, Copy)]
+pub struct Listed<'a, T>(pub &'a [T]);
+
+impl<T: fmt::Display> fmt::Display for Listed<'_, T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (at, item) in self.0.iter().enumerate() {
+            let before = match at {
+                0 => "",
+                _ if at + 1 == self.0.len() => " and ",
+                _ => ", ",
+            };
+            write!(f, "{before}{item}")?;
+        }
+        Ok(())
     }
-    Ok(())
 }
 
 impl fmt::Display for Verdict {
@@ -134,8 +153,7 @@ impl fmt::Display for Verdict {
                 score_words(f, score, *policy)
             }
             Self::Lacks { what, ever } => {
-                f.write_str("lacks ")?;
-                listed(f, what)?;
+                write!(f, "lacks {}", Listed(what))?;
                 f.write_str(if *ever { ", even when nothing runs there" } else { "" })
             }
             Self::Occupied { tasks: 1 } => f.write_str("runs 1 task, and this one must be alone"),

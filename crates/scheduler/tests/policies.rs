@@ -102,10 +102,10 @@ fn who_ends_too_soon_or_is_too_small_is_left_out() {
     assert_snapshot!(table(&large, Policy::BestFit), @"
     static      has room for 1; costs nothing, 19.7 % left over
     paid-empty  has room for 1; paid and empty, 19.7 % left over
-    paid-half   lacks 1000m cpu and 2904 MiB
-    paid-most   lacks 2000m cpu and 4952 MiB
-    paid-risky  lacks 1000m cpu and 2904 MiB
-    paid-small  lacks 2000m cpu and 4952 MiB, even when nothing runs there
+    paid-half   lacks 1 core and 2904 MiB of memory
+    paid-most   lacks 2 cores and 4952 MiB of memory
+    paid-risky  lacks 1 core and 2904 MiB of memory
+    paid-small  lacks 2 cores and 4952 MiB of memory, even when nothing runs there
     paid-ending ends in 1m 30s, and the task takes 2m
     picks: 1 static, 1 paid-empty
     ");

@@ -214,7 +214,7 @@ mod tests {
         let document = r#"{"instance": "i-1", "cpu_millis": 2000, "memory_mib": 3500,
             "disk_mib": 20000, "gpus": 1, "signature": "00"}"#;
         let capacity = machine(document).expect("understood");
-        assert_eq!(capacity.to_string(), "cpu 2000m, memory 3500 MiB, disk 20000 MiB, gpus 1");
+        assert_eq!(capacity.to_string(), "2 cores, 3500 MiB memory, 19.5 GiB disk, 1 gpu");
         assert!(machine("{}").is_err());
     }
 

@@ -5,7 +5,9 @@ use std::fmt::Write as _;
 use std::sync::Arc;
 
 use cloud::{CloudError, Identity, Launched};
-use control::{BacklogJob, Config, Input, Joiner, Reply, RetriedJob, problem, step};
+use control::{
+    BacklogJob, Config, Explanation, Input, Joiner, NoteKind, Reply, RetriedJob, problem, step,
+};
 use model::{
     After, AttemptId, Change, ClusterId, Durable, FORMAT, GroupId, Head, InstanceId, IntentId,
     InventoryItem, JobId, JobSpec, JobStatus, LogPart, Machine, MachineState, MicroUsd, NodeId,
@@ -23,6 +25,8 @@ pub(crate) struct Cluster {
     lines: String,
     names: BTreeMap<String, String>,
     lookup: BTreeSet<JobId>,
+    /// Whether notes that are kept are told.
+    pub(crate) tells_notes: bool,
 }
 
 /// A job of `count` tasks that ask for so much cpu.
@@ -67,7 +71,7 @@ impl Cluster {
         world.observed.leader_since = START;
         let config = Config::default();
         let (lines, names, lookup) = (String::new(), BTreeMap::new(), BTreeSet::new());
-        Self { world, config, now: START, lines, names, lookup }
+        Self { world, config, now: START, lines, names, lookup, tells_notes: false }
     }
 
     pub(crate) fn now(&self) -> Timestamp {
@@ -87,6 +91,62 @@ impl Cluster {
         let kind = id.split('_').next().unwrap_or("id").to_owned();
         let number = self.names.keys().filter(|known| known.starts_with(&kind)).count() + 1;
         self.names.entry(id.to_owned()).or_insert_with(|| format!("{kind}{number}")).clone()
+    }
+
+    /// With short names for ids.
+    fn renamed(&mut self, text: &str) -> String {
+        for id in self.world.durable.nodes.keys() {
+            let id = id.to_string();
+            if text.contains(&id) {
+                let number =
+                    self.names.keys().filter(|known| known.starts_with("node")).count() + 1;
+                self.names.entry(id).or_insert_with(|| format!("node{number}"));
+            }
+        }
+        let named = |text: String, (id, name): (&String, &String)| text.replace(id, name);
+        self.names.iter().fold(text.to_owned(), named)
+    }
+
+    fn tell(&mut self, subject: &str, explanation: Option<Explanation>) {
+        let Some(Explanation { summary, details }) = explanation else {
+            writeln!(self.lines, "{subject}: nothing is known").expect("a String takes all");
+            return;
+        };
+        let summary = self.renamed(&summary);
+        writeln!(self.lines, "{subject} {summary}").expect("a String takes all");
+        for detail in details {
+            let detail = self.renamed(&detail);
+            writeln!(self.lines, "  - {detail}").expect("a String takes all");
+        }
+    }
+
+    pub(crate) fn explain_task(&mut self, job: u64, group: u16, index: u32) {
+        let id = TaskId { job: JobId::from_number(job), group, index };
+        let why = control::explain_task(&self.world, &self.config, id, self.now);
+        self.tell(&format!("{job}.{group}.{index}"), why);
+    }
+
+    pub(crate) fn explain_job(&mut self, job: u64) {
+        let id = JobId::from_number(job);
+        let why = control::explain_job(&self.world, &self.config, id, self.now);
+        self.tell(&format!("job {job}"), why);
+    }
+
+    pub(crate) fn explain_node(&mut self, node: NodeId) {
+        let why = control::explain_node(&self.world, &self.config, node, self.now);
+        let name = self.name(&node.to_string());
+        self.tell(&name, why);
+    }
+
+    pub(crate) fn withheld(&mut self) {
+        for item in control::withheld(&self.world, self.now) {
+            writeln!(self.lines, "{item}").expect("a String takes all");
+        }
+    }
+
+    /// What was told so far is not shown.
+    pub(crate) fn forget(&mut self) {
+        self.lines.clear();
     }
 
     fn take(&mut self, words: &str, inputs: Vec<Input>) -> Vec<Reply> {
@@ -117,6 +177,12 @@ impl Cluster {
             for (verb, what) in all.iter().filter(|(_, what)| !what.is_empty()) {
                 writeln!(self.lines, "          > {node}: {verb}{what}")
                     .expect("a String takes all");
+            }
+        }
+        if self.tells_notes {
+            for note in decision.notes.iter().filter(|note| note.kind == NoteKind::Kept) {
+                let words = self.renamed(&format!("{}: {}", note.subject, note.words));
+                writeln!(self.lines, "          ! {words}").expect("a String takes all");
             }
         }
         if decision.lookup != self.lookup {

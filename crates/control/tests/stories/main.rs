@@ -2,6 +2,7 @@
 
 mod after;
 mod cluster;
+mod explain;
 mod users;
 
 use cloud::{CloudError, Launched};

@@ -148,7 +148,7 @@ pub(super) async fn explain(
 ) -> Result<Json<Explanation>, Failure> {
     let id: NodeId = body::id(&id)?;
     let lead = app.lead().await?;
-    let seen = lead.look(move |world, _, _| control::explain_node(world, id));
+    let seen = lead.look(move |world, config, now| control::explain_node(world, config, id, now));
     match seen.await {
         Ok(Some(explanation)) => Ok(Json(explained(id, explanation))),
         Err(why) => Err(app.unanswered(why).await),

@@ -78,7 +78,7 @@ fn exceeded_limits_are_found() {
     let good = plan(&scene);
     for (limits, fault) in [
         (Limits { max_nodes: 2, ..scene.limits }, "the limit of 2 machines is exceeded"),
-        (Limits { max_cpu_millis: 9_000, ..scene.limits }, "the limit of 9000m cpu is exceeded"),
+        (Limits { max_cpu_millis: 9_000, ..scene.limits }, "the limit of 9 cores is exceeded"),
         (Limits { max_usd_per_hour: MicroUsd(170_000), ..scene.limits }, "an hour is exceeded"),
         (Limits { max_nodes: 0, ..scene.limits }, "buys although a limit is exceeded"),
     ] {

@@ -32,8 +32,8 @@ fn nothing_to_do() {
 fn a_single_small_task_gets_a_small_machine() {
     let demand = [(ask(500, 256, Purchase::Spot), 1)];
     assert_snapshot!(words(&problem(&demand, two_zones())), @"
-    1 x (cpu 500m, memory 256 MiB; spot): 1 bought in a/s/spot
-    launch 1 x a/s/spot at $0.040000 an hour for 1 x (cpu 500m, memory 256 MiB; spot): 15 % full; 1 other pool will do
+    1 x (0.5 cores, 256 MiB memory; spot): 1 bought in a/s/spot
+    launch 1 x a/s/spot at $0.040000 an hour for 1 x (0.5 cores, 256 MiB memory; spot): 15 % full; 1 other pool will do
     ");
 }
 
@@ -41,10 +41,10 @@ fn a_single_small_task_gets_a_small_machine() {
 fn many_tasks_get_large_machines_in_two_pools() {
     let demand = [(ask(1_000, 1_024, Purchase::Spot), 20_000)];
     assert_snapshot!(words(&problem(&demand, two_zones())), @"
-    20000 x (cpu 1000m, memory 1024 MiB; spot): 4992 bought in a/l/spot, 4992 bought in b/l/spot, 16 bought in a/m/spot, 10000 refused: a/s/spot would do, but the limit of 10000000m cpu is reached
-    launch 156 x a/l/spot at $0.640000 an hour for 4992 x (cpu 1000m, memory 1024 MiB; spot): 75 % full; 1 other pool will do
-    launch 156 x b/l/spot at $0.640000 an hour for 4992 x (cpu 1000m, memory 1024 MiB; spot): 75 % full; 1 other pool will do
-    launch 2 x a/m/spot at $0.160000 an hour for 16 x (cpu 1000m, memory 1024 MiB; spot): 75 % full; 1 other pool will do
+    20000 x (1 core, 1 GiB memory; spot): 4992 bought in a/l/spot, 4992 bought in b/l/spot, 16 bought in a/m/spot, 10000 refused: a/s/spot would do, but the limit of 10000 cores is reached
+    launch 156 x a/l/spot at $0.640000 an hour for 4992 x (1 core, 1 GiB memory; spot): 75 % full; 1 other pool will do
+    launch 156 x b/l/spot at $0.640000 an hour for 4992 x (1 core, 1 GiB memory; spot): 75 % full; 1 other pool will do
+    launch 2 x a/m/spot at $0.160000 an hour for 16 x (1 core, 1 GiB memory; spot): 75 % full; 1 other pool will do
     ");
 }
 
@@ -53,15 +53,15 @@ fn no_pool_gets_more_than_half_when_another_is_near() {
     let mut offers = vec![spot("a", "m", 8, 16), spot("b", "m", 8, 20), spot("c", "m", 8, 60)];
     let demand = [(ask(1_000, 1_024, Purchase::Spot), 80)];
     assert_snapshot!(words(&problem(&demand, offers.clone())), @"
-    80 x (cpu 1000m, memory 1024 MiB; spot): 40 bought in a/m/spot, 40 bought in b/m/spot
-    launch 5 x a/m/spot at $0.160000 an hour for 40 x (cpu 1000m, memory 1024 MiB; spot): 75 % full; 1 other pool will do
-    launch 5 x b/m/spot at $0.200000 an hour for 40 x (cpu 1000m, memory 1024 MiB; spot): 75 % full; 1 other pool will do
+    80 x (1 core, 1 GiB memory; spot): 40 bought in a/m/spot, 40 bought in b/m/spot
+    launch 5 x a/m/spot at $0.160000 an hour for 40 x (1 core, 1 GiB memory; spot): 75 % full; 1 other pool will do
+    launch 5 x b/m/spot at $0.200000 an hour for 40 x (1 core, 1 GiB memory; spot): 75 % full; 1 other pool will do
     ");
     // Zone b is no longer near.
     offers[1].price = MicroUsd(300_000);
     assert_snapshot!(words(&problem(&demand, offers)), @"
-    80 x (cpu 1000m, memory 1024 MiB; spot): 80 bought in a/m/spot
-    launch 10 x a/m/spot at $0.160000 an hour for 80 x (cpu 1000m, memory 1024 MiB; spot): 75 % full; no other pool will do
+    80 x (1 core, 1 GiB memory; spot): 80 bought in a/m/spot
+    launch 10 x a/m/spot at $0.160000 an hour for 80 x (1 core, 1 GiB memory; spot): 75 % full; no other pool will do
     ");
 }
 
@@ -72,13 +72,13 @@ fn risk_makes_a_pool_dearer() {
     // One interruption an hour wastes a quarter of the machine: 20 cents.
     let dearer = vec![risky.clone(), spot("b", "m", 8, 19)];
     assert_snapshot!(words(&problem(&demand, dearer)), @"
-    8 x (cpu 1000m, memory 1024 MiB; spot): 8 bought in b/m/spot
-    launch 1 x b/m/spot at $0.190000 an hour for 8 x (cpu 1000m, memory 1024 MiB; spot): 75 % full; 1 other pool will do
+    8 x (1 core, 1 GiB memory; spot): 8 bought in b/m/spot
+    launch 1 x b/m/spot at $0.190000 an hour for 8 x (1 core, 1 GiB memory; spot): 75 % full; 1 other pool will do
     ");
     let cheaper = vec![risky, spot("b", "m", 8, 21)];
     assert_snapshot!(words(&problem(&demand, cheaper)), @"
-    8 x (cpu 1000m, memory 1024 MiB; spot): 8 bought in a/m/spot
-    launch 1 x a/m/spot at $0.160000 an hour for 8 x (cpu 1000m, memory 1024 MiB; spot): 75 % full; 1 other pool will do
+    8 x (1 core, 1 GiB memory; spot): 8 bought in a/m/spot
+    launch 1 x a/m/spot at $0.160000 an hour for 8 x (1 core, 1 GiB memory; spot): 75 % full; 1 other pool will do
     ");
 }
 
@@ -86,10 +86,10 @@ fn risk_makes_a_pool_dearer() {
 fn asks_that_complement_each_other_share_machines() {
     let demand = [(ask(7_000, 1_024, Purchase::Spot), 4), (ask(500, 13_000, Purchase::Spot), 4)];
     assert_snapshot!(words(&problem(&demand, two_zones())), @"
-    4 x (cpu 7000m, memory 1024 MiB; spot): 2 bought in a/m/spot, 2 bought in b/m/spot
-    4 x (cpu 500m, memory 13000 MiB; spot): 2 bought in a/m/spot, 2 bought in b/m/spot
-    launch 2 x a/m/spot at $0.160000 an hour for 2 x (cpu 7000m, memory 1024 MiB; spot) and 2 x (cpu 500m, memory 13000 MiB; spot): 89 % full; 1 other pool will do
-    launch 2 x b/m/spot at $0.160000 an hour for 2 x (cpu 7000m, memory 1024 MiB; spot) and 2 x (cpu 500m, memory 13000 MiB; spot): 89 % full; 1 other pool will do
+    4 x (7 cores, 1 GiB memory; spot): 2 bought in a/m/spot, 2 bought in b/m/spot
+    4 x (0.5 cores, 12.6 GiB memory; spot): 2 bought in a/m/spot, 2 bought in b/m/spot
+    launch 2 x a/m/spot at $0.160000 an hour for 2 x (7 cores, 1 GiB memory; spot) and 2 x (0.5 cores, 12.6 GiB memory; spot): 89 % full; 1 other pool will do
+    launch 2 x b/m/spot at $0.160000 an hour for 2 x (7 cores, 1 GiB memory; spot) and 2 x (0.5 cores, 12.6 GiB memory; spot): 89 % full; 1 other pool will do
     ");
 }
 
@@ -111,8 +111,8 @@ fn what_exists_boots_or_is_ordered_is_used_first() {
         ..problem(&[(ask(1_000, 1_024, Purchase::Spot), 30)], two_zones())
     };
     assert_snapshot!(words(&scene), @"
-    30 x (cpu 1000m, memory 1024 MiB; spot): 4 on nodes, 8 on booting nodes, 16 on ordered machines, 2 bought in a/s/spot
-    launch 1 x a/s/spot at $0.040000 an hour for 2 x (cpu 1000m, memory 1024 MiB; spot): 75 % full; 1 other pool will do
+    30 x (1 core, 1 GiB memory; spot): 4 on nodes, 8 on booting nodes, 16 on ordered machines, 2 bought in a/s/spot
+    launch 1 x a/s/spot at $0.040000 an hour for 2 x (1 core, 1 GiB memory; spot): 75 % full; 1 other pool will do
     ");
 }
 
@@ -126,12 +126,12 @@ fn on_demand_is_bought_where_no_spot_is_left() {
         (ask(4_000, 4_096, Purchase::Spot), 1),
     ];
     assert_snapshot!(words(&problem(&demand, offers)), @"
-    2 x (cpu 4000m, memory 1024 MiB; spot, then on-demand): 2 bought in a/m/on-demand
-    1 x (cpu 4000m, memory 2048 MiB; on-demand): 1 bought in b/m/on-demand
-    1 x (cpu 4000m, memory 4096 MiB; spot): 1 refused: no offer is large enough; the nearest, a/s/spot, lacks 2000m cpu
-    2 x (cpu 1000m, memory 1024 MiB; spot, then on-demand): 2 bought in b/m/on-demand
-    launch 1 x a/m/on-demand at $0.480000 an hour for 2 x (cpu 4000m, memory 1024 MiB; spot, then on-demand): 56 % full; 1 other pool will do
-    launch 1 x b/m/on-demand at $0.480000 an hour for 1 x (cpu 4000m, memory 2048 MiB; on-demand) and 2 x (cpu 1000m, memory 1024 MiB; spot, then on-demand): 50 % full; 1 other pool will do
+    2 x (4 cores, 1 GiB memory; spot, then on-demand): 2 bought in a/m/on-demand
+    1 x (4 cores, 2 GiB memory; on-demand): 1 bought in b/m/on-demand
+    1 x (4 cores, 4 GiB memory; spot): 1 refused: no offer is large enough: the nearest, a/s/spot (2 cores, 4 GiB memory), lacks 2 cores
+    2 x (1 core, 1 GiB memory; spot, then on-demand): 2 bought in b/m/on-demand
+    launch 1 x a/m/on-demand at $0.480000 an hour for 2 x (4 cores, 1 GiB memory; spot, then on-demand): 56 % full; 1 other pool will do
+    launch 1 x b/m/on-demand at $0.480000 an hour for 1 x (4 cores, 2 GiB memory; on-demand) and 2 x (1 core, 1 GiB memory; spot, then on-demand): 50 % full; 1 other pool will do
     ");
 }
 
@@ -141,22 +141,22 @@ fn limits_stop_it_and_are_named() {
     let wide = problem(&demand, two_zones());
     let few = Limits { max_nodes: 3, ..wide.limits };
     assert_snapshot!(words(&Problem { limits: few, ..wide.clone() }), @"
-    500 x (cpu 1000m, memory 1024 MiB; spot): 64 bought in a/l/spot, 32 bought in b/l/spot, 404 refused: a/s/spot would do, but the limit of 3 machines is reached
-    launch 2 x a/l/spot at $0.640000 an hour for 64 x (cpu 1000m, memory 1024 MiB; spot): 75 % full; 1 other pool will do
-    launch 1 x b/l/spot at $0.640000 an hour for 32 x (cpu 1000m, memory 1024 MiB; spot): 75 % full; 1 other pool will do
+    500 x (1 core, 1 GiB memory; spot): 64 bought in a/l/spot, 32 bought in b/l/spot, 404 refused: a/s/spot would do, but the limit of 3 machines is reached
+    launch 2 x a/l/spot at $0.640000 an hour for 64 x (1 core, 1 GiB memory; spot): 75 % full; 1 other pool will do
+    launch 1 x b/l/spot at $0.640000 an hour for 32 x (1 core, 1 GiB memory; spot): 75 % full; 1 other pool will do
     ");
     let small = Limits { max_cpu_millis: 41_000, ..wide.limits };
     assert_snapshot!(words(&Problem { limits: small, ..wide.clone() }), @"
-    500 x (cpu 1000m, memory 1024 MiB; spot): 24 bought in a/m/spot, 16 bought in b/m/spot, 460 refused: a/s/spot would do, but the limit of 41000m cpu is reached
-    launch 3 x a/m/spot at $0.160000 an hour for 24 x (cpu 1000m, memory 1024 MiB; spot): 75 % full; 1 other pool will do
-    launch 2 x b/m/spot at $0.160000 an hour for 16 x (cpu 1000m, memory 1024 MiB; spot): 75 % full; 1 other pool will do
+    500 x (1 core, 1 GiB memory; spot): 24 bought in a/m/spot, 16 bought in b/m/spot, 460 refused: a/s/spot would do, but the limit of 41 cores is reached
+    launch 3 x a/m/spot at $0.160000 an hour for 24 x (1 core, 1 GiB memory; spot): 75 % full; 1 other pool will do
+    launch 2 x b/m/spot at $0.160000 an hour for 16 x (1 core, 1 GiB memory; spot): 75 % full; 1 other pool will do
     ");
     let poor = Limits { max_usd_per_hour: MicroUsd(850_000), ..wide.limits };
     assert_snapshot!(words(&Problem { limits: poor, ..wide }), @"
-    500 x (cpu 1000m, memory 1024 MiB; spot): 24 bought in a/m/spot, 16 bought in b/m/spot, 2 bought in a/s/spot, 458 refused: a/s/spot would do, but the limit of $0.850000 an hour is reached
-    launch 3 x a/m/spot at $0.160000 an hour for 24 x (cpu 1000m, memory 1024 MiB; spot): 75 % full; 1 other pool will do
-    launch 2 x b/m/spot at $0.160000 an hour for 16 x (cpu 1000m, memory 1024 MiB; spot): 75 % full; 1 other pool will do
-    launch 1 x a/s/spot at $0.040000 an hour for 2 x (cpu 1000m, memory 1024 MiB; spot): 75 % full; 1 other pool will do
+    500 x (1 core, 1 GiB memory; spot): 24 bought in a/m/spot, 16 bought in b/m/spot, 2 bought in a/s/spot, 458 refused: a/s/spot would do, but the limit of $0.850000 an hour is reached
+    launch 3 x a/m/spot at $0.160000 an hour for 24 x (1 core, 1 GiB memory; spot): 75 % full; 1 other pool will do
+    launch 2 x b/m/spot at $0.160000 an hour for 16 x (1 core, 1 GiB memory; spot): 75 % full; 1 other pool will do
+    launch 1 x a/s/spot at $0.040000 an hour for 2 x (1 core, 1 GiB memory; spot): 75 % full; 1 other pool will do
     ");
 }
 
@@ -185,7 +185,7 @@ fn idle_machines_that_nobody_needs_are_retired() {
         ..idle.clone()
     };
     assert_snapshot!(words(&busy), @"
-    3 x (cpu 4000m, memory 1024 MiB; spot): 3 on nodes
+    3 x (4 cores, 1 GiB memory; spot): 3 on nodes
     retire node_0000000000002: idle for 1m, and no demand needs it: $0.640000 an hour saved
     retire node_0000000000006: idle for 1m, and it takes no work: $0.160000 an hour saved
     retire node_0000000000007: idle for 1m, and no demand needs it: $0.170000 an hour saved
@@ -207,18 +207,14 @@ fn idle_machines_that_nobody_needs_are_retired() {
 fn a_refused_ask_hears_of_the_nearest_offer() {
     let say = |ask, offers| nearest(&problem(&[], offers), &ask);
     let asked = ask(48_000, 98_304, Purchase::Spot);
-    assert_snapshot!(say(asked.clone(), two_zones()), @"
-    no offer is large enough; the nearest, a/l/spot, lacks 16000m cpu and 32768 MiB
-    ");
+    assert_snapshot!(say(asked.clone(), two_zones()), @"no offer is large enough: the nearest, a/l/spot (32 cores, 64 GiB memory), lacks 16 cores and 32 GiB of memory");
     assert_snapshot!(say(in_zones(ask(500, 256, Purchase::Spot), &["z"]), two_zones()), @"
     a/s/spot is large enough, but the zone is not asked for
     ");
     assert_snapshot!(say(in_zones(ask(500, 256, Purchase::OnDemand), &["z"]), two_zones()), @"
     a/s/spot is large enough, but only on-demand is asked for and the zone is not asked for
     ");
-    assert_snapshot!(say(in_zones(asked.clone(), &["z"]), two_zones()), @"
-    a/l/spot comes nearest, but it lacks 16000m cpu and 32768 MiB and the zone is not asked for
-    ");
+    assert_snapshot!(say(in_zones(asked.clone(), &["z"]), two_zones()), @"a/l/spot comes nearest, but it lacks 16 cores and 32 GiB of memory and the zone is not asked for");
     assert_snapshot!(say(asked, vec![]), @"
     nothing is on offer
     ");
@@ -242,9 +238,9 @@ fn a_launch_names_only_pools_that_will_do_for_all_its_tasks() {
     ];
     let scene = problem(&demand, offers);
     assert_snapshot!(words(&scene), @"
-    1 x (cpu 4000m, memory 1024 MiB; spot; zone a or b): 1 bought in a/m/spot
-    1 x (cpu 3000m, memory 1024 MiB; spot): 1 bought in a/m/spot
-    launch 1 x a/m/spot at $0.160000 an hour for 1 x (cpu 4000m, memory 1024 MiB; spot; zone a or b) and 1 x (cpu 3000m, memory 1024 MiB; spot): 50 % full; 2 other pools will do
+    1 x (4 cores, 1 GiB memory; spot; zone a or b): 1 bought in a/m/spot
+    1 x (3 cores, 1 GiB memory; spot): 1 bought in a/m/spot
+    launch 1 x a/m/spot at $0.160000 an hour for 1 x (4 cores, 1 GiB memory; spot; zone a or b) and 1 x (3 cores, 1 GiB memory; spot): 50 % full; 2 other pools will do
     ");
     let pools = plan(&scene).launches.swap_remove(0).offers;
     let pools: Vec<String> = pools.iter().map(|offer| offer.pool.to_string()).collect();
@@ -271,7 +267,7 @@ fn a_static_node_takes_what_names_no_zone() {
     let scene = Problem { nodes: vec![node(1, None)], ..problem(&demand, vec![]) };
     assert_eq!(scene.nodes[0].id, NodeId::from_number(1));
     assert_snapshot!(words(&scene), @"
-    1 x (cpu 1000m, memory 256 MiB; spot; zone a): 1 refused: nothing is on offer
-    1 x (cpu 1000m, memory 256 MiB; on-demand): 1 on nodes
+    1 x (1 core, 256 MiB memory; spot; zone a): 1 refused: nothing is on offer
+    1 x (1 core, 256 MiB memory; on-demand): 1 on nodes
     ");
 }
