@@ -1,7 +1,7 @@
 //! Log lines of a durable step. One line a thing; above a few in one step, those of single
 //! attempts go to `debug`, where a task can still be followed from submit to settled.
 
-use control::Note;
+use control::{Note, NoteKind};
 use model::{Change, IntentEnd, IntentState, Node, NodeReason, NodeState, Phase};
 
 use super::release::{job_of, settles};
@@ -25,7 +25,12 @@ pub(super) fn write(term: u64, seq: u64, changes: &[Change], notes: &[Note]) {
         }
     }
     for note in notes {
-        tracing::debug!(subject = %note.subject, "{}", note.words);
+        match note.kind {
+            NoteKind::Odd => tracing::warn!(subject = %note.subject, "{}", note.words),
+            NoteKind::Kept | NoteKind::Passing => {
+                tracing::debug!(subject = %note.subject, "{}", note.words);
+            }
+        }
     }
 }
 
