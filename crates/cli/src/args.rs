@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
+use crate::examples;
 use crate::output::Format;
 use crate::selector::{JobSelector, Selector};
 
@@ -21,25 +22,40 @@ pub(crate) struct Cli {
 }
 
 const AFTER_HELP: &str = "\
-Exit codes: 0 ok, 1 the job did not succeed, 2 usage, 3 not found, 4 refused, 5 unreachable or
-retryable. `ebb run` exits with the task's code, 125 for its own failures, 128+n for signals.
-JOB and TASK are ids, unique beginnings of ids, `last`, or `label=value`; a task is JOB.GROUP.INDEX.
-The token is EBB_TOKEN, or that of the file which a manager of this user wrote.";
+Examples:
+  ebb demo                      a real job through real interruptions, in a minute
+  ebb up                        your own manager and a local worker, until Ctrl-C
+  ebb run -- echo hello         from another terminal: a first job
+  ebb submit job.toml --wait    a job file
+  ebb status                    is all well?
+
+JOB and TASK are ids, unique beginnings of ids, `last`, or `label=value`; a task
+is JOB.GROUP.INDEX, like last.0.17. The token is EBB_TOKEN, or that of the file
+which a manager of this user wrote.
+
+Exit codes: 0 ok, 1 the job did not succeed, 2 usage, 3 not found, 4 refused,
+5 unreachable or retryable. `ebb run` exits with the task's code, 125 for its own
+failures, 128+n for signals.";
+
+/// Options of every command stand apart from its own.
+const EVERYWHERE: &str = "Options of every command";
 
 /// What every command takes.
 #[derive(Debug, Clone, Args)]
 pub(crate) struct Common {
     /// How the answer is written.
-    #[arg(long, short, global = true, value_enum, default_value_t, value_name = "FORMAT")]
+    #[arg(long, short, global = true, value_enum, default_value_t, value_name = "table|json",
+          hide_possible_values = true, help_heading = EVERYWHERE)]
     pub(crate) output: Format,
     /// The manager; by default the one that this user started.
-    #[arg(long, global = true, env = "EBB_URL", value_name = "URL")]
+    #[arg(long, global = true, env = "EBB_URL", value_name = "URL", help_heading = EVERYWHERE)]
     pub(crate) url: Option<String>,
     /// How the log (stderr) is written.
-    #[arg(long, global = true, value_enum, default_value_t, value_name = "FORMAT")]
+    #[arg(long, global = true, value_enum, default_value_t, value_name = "text|json",
+          hide_possible_values = true, help_heading = EVERYWHERE)]
     pub(crate) log_format: LogFormat,
     /// Log more; twice for all. RUST_LOG goes before it.
-    #[arg(long, short, global = true, action = clap::ArgAction::Count)]
+    #[arg(long, short, global = true, action = clap::ArgAction::Count, help_heading = EVERYWHERE)]
     pub(crate) verbose: u8,
 }
 
@@ -70,38 +86,39 @@ pub(crate) enum Command {
     Run(Run),
     /// Submit a job file.
     Submit(Submit),
-    /// Show all at a glance, or one job or task.
+    /// Say whether all is well, or how a job or task stands.
     Status(Status),
     /// Wait until jobs are settled.
     Wait(Wait),
+    /// Stop jobs or tasks.
+    Stop(Stop),
+    /// Have tasks of settled jobs run again.
+    Retry(Retry),
     /// Print what a task, or all tasks of a job by index, wrote.
     Logs(Logs),
-    /// Stop jobs or a task.
-    Stop(Stop),
+    /// List or download the files that tasks have left.
+    Outputs(Outputs),
+    /// Say why a job, task or node is as it is.
+    Explain(Explain),
     /// List the nodes.
     Nodes(Nodes),
-    /// Say why a job, task or node is as it is.
-    Explain {
-        /// A job, a task or a node.
-        id: String,
-    },
     /// Give a node no new work.
-    Drain(NodeArg),
+    Drain(Drain),
     /// Give a drained node work again.
-    Undrain(NodeArg),
+    Undrain(Undrain),
     /// Show what was paid, and for what.
-    Cost,
+    Cost(Cost),
+    /// Check this machine and the way to the manager, and say what to do.
+    Doctor(Doctor),
     /// Make, list and revoke tokens.
     #[command(subcommand)]
     Token(Token),
     /// Print completions for a shell.
-    Completions {
-        /// The shell.
-        shell: clap_complete::Shell,
-    },
+    Completions(Completions),
 }
 
 #[derive(Debug, Args)]
+#[command(after_help = examples::DEMO)]
 pub(crate) struct Demo {
     /// The corpus; by default Cargo's registry, else /usr/share/doc, else a generated one.
     pub(crate) dir: Option<PathBuf>,
@@ -149,18 +166,21 @@ pub(crate) enum CloudKind {
 }
 
 #[derive(Debug, Args)]
+#[command(after_help = examples::UP)]
 pub(crate) struct Up {
     #[command(flatten)]
     pub(crate) manager: ManagerArgs,
 }
 
 #[derive(Debug, Args)]
+#[command(after_help = examples::MANAGER)]
 pub(crate) struct Manager {
     #[command(flatten)]
     pub(crate) manager: ManagerArgs,
 }
 
 #[derive(Debug, Args)]
+#[command(after_help = examples::WORKER)]
 pub(crate) struct Worker {
     /// The manager's URL.
     #[arg(long, value_name = "URL")]
@@ -211,6 +231,7 @@ pub(crate) struct Spawner {
 }
 
 #[derive(Debug, Args)]
+#[command(after_help = examples::RUN)]
 pub(crate) struct Run {
     /// The job's name; by default the command's.
     #[arg(long)]
@@ -221,7 +242,11 @@ pub(crate) struct Run {
     /// Memory, like 512MiB.
     #[arg(long)]
     pub(crate) memory: Option<String>,
-    /// One task for each line of FILE, which is in $EBB_ITEM; output comes in the lines' order.
+    /// A label of the job, to find it by; may be repeated.
+    #[arg(long = "label", value_name = "KEY=VALUE", value_parser = label)]
+    pub(crate) labels: Vec<(String, String)>,
+    /// One task for each line of FILE (`-`: stdin), which is in $EBB_ITEM; output comes in the
+    /// lines' order.
     #[arg(long, value_name = "FILE")]
     pub(crate) each_line: Option<PathBuf>,
     /// The command.
@@ -230,8 +255,9 @@ pub(crate) struct Run {
 }
 
 #[derive(Debug, Args)]
+#[command(after_help = examples::SUBMIT)]
 pub(crate) struct Submit {
-    /// A job file (.toml, .yaml, .json), or `-` for stdin.
+    /// A job file (.toml, .yaml, .json), `-` for stdin, or .ndjson with a job a line.
     pub(crate) file: PathBuf,
     /// Wait until it is settled; exit 1 unless it succeeded.
     #[arg(long)]
@@ -242,15 +268,21 @@ pub(crate) struct Submit {
 }
 
 #[derive(Debug, Args)]
+#[command(after_help = examples::STATUS)]
 pub(crate) struct Status {
-    /// A job or a task; without it, all at a glance.
+    /// Jobs or a task; without it, all at a glance.
+    #[arg(value_name = "JOB|TASK")]
     pub(crate) selector: Option<Selector>,
     /// All jobs, not only the latest; all tasks of a job.
     #[arg(long)]
     pub(crate) all: bool,
+    /// Go on showing: on a terminal the same place again, with json an object at each change.
+    #[arg(long, short)]
+    pub(crate) watch: bool,
 }
 
 #[derive(Debug, Args)]
+#[command(after_help = examples::WAIT)]
 pub(crate) struct Wait {
     /// Jobs.
     #[arg(required = true, value_name = "JOB")]
@@ -261,8 +293,10 @@ pub(crate) struct Wait {
 }
 
 #[derive(Debug, Args)]
+#[command(after_help = examples::LOGS)]
 pub(crate) struct Logs {
     /// A job or a task.
+    #[arg(value_name = "JOB|TASK")]
     pub(crate) selector: Selector,
     /// Only standard output.
     #[arg(long, conflicts_with = "stderr")]
@@ -279,6 +313,7 @@ pub(crate) struct Logs {
 }
 
 #[derive(Debug, Args)]
+#[command(after_help = examples::STOP)]
 pub(crate) struct Stop {
     /// Jobs or tasks.
     #[arg(required = true, value_name = "JOB|TASK")]
@@ -286,6 +321,7 @@ pub(crate) struct Stop {
 }
 
 #[derive(Debug, Args)]
+#[command(after_help = examples::NODES)]
 pub(crate) struct Nodes {
     /// Those that are gone, too.
     #[arg(long)]
@@ -293,14 +329,90 @@ pub(crate) struct Nodes {
 }
 
 #[derive(Debug, Args)]
-pub(crate) struct NodeArg {
+#[command(after_help = examples::RETRY)]
+pub(crate) struct Retry {
+    /// Jobs.
+    #[arg(required = true, value_name = "JOB")]
+    pub(crate) jobs: Vec<JobSelector>,
+    #[command(flatten)]
+    pub(crate) which: Which,
+}
+
+/// Which tasks run again.
+#[derive(Debug, Args)]
+#[group(multiple = false)]
+pub(crate) struct Which {
+    /// Tasks that failed; so it is by default.
+    #[arg(long)]
+    pub(crate) failed: bool,
+    /// Tasks that were cancelled.
+    #[arg(long)]
+    pub(crate) cancelled: bool,
+    /// All tasks that did not succeed.
+    #[arg(long)]
+    pub(crate) all: bool,
+}
+
+#[derive(Debug, Args)]
+#[command(after_help = examples::OUTPUTS)]
+pub(crate) struct Outputs {
+    /// A job or a task.
+    #[arg(value_name = "JOB|TASK")]
+    pub(crate) selector: Selector,
+    /// Download all into DIR/GROUP.INDEX/; files that are there already are kept.
+    #[arg(long, value_name = "DIR")]
+    pub(crate) to: Option<PathBuf>,
+}
+
+#[derive(Debug, Args)]
+#[command(after_help = examples::EXPLAIN)]
+pub(crate) struct Explain {
+    /// A job, a task or a node.
+    #[arg(value_name = "JOB|TASK|NODE")]
+    pub(crate) id: String,
+}
+
+#[derive(Debug, Args)]
+#[command(after_help = examples::DRAIN)]
+pub(crate) struct Drain {
     /// A node's id, the beginning of one, or its name.
     pub(crate) node: String,
+}
+
+#[derive(Debug, Args)]
+#[command(after_help = examples::UNDRAIN)]
+pub(crate) struct Undrain {
+    /// A node's id, the beginning of one, or its name.
+    pub(crate) node: String,
+}
+
+#[derive(Debug, Args)]
+#[command(after_help = examples::COST)]
+pub(crate) struct Cost {}
+
+#[derive(Debug, Args)]
+#[command(after_help = examples::DOCTOR)]
+pub(crate) struct Doctor {}
+
+#[derive(Debug, Args)]
+#[command(after_help = examples::COMPLETIONS)]
+pub(crate) struct Completions {
+    /// The shell.
+    pub(crate) shell: clap_complete::Shell,
+}
+
+/// `KEY=VALUE`.
+fn label(text: &str) -> Result<(String, String), String> {
+    match text.split_once('=') {
+        Some((key, value)) if !key.is_empty() => Ok((key.to_owned(), value.to_owned())),
+        _ => Err("write it as KEY=VALUE".to_owned()),
+    }
 }
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Token {
     /// Make a token; it is shown this once.
+    #[command(after_help = examples::TOKEN_CREATE)]
     Create {
         /// For workers that join, instead of for users.
         #[arg(long)]
@@ -316,8 +428,10 @@ pub(crate) enum Token {
         name: Option<String>,
     },
     /// List the tokens, without their secrets.
+    #[command(after_help = examples::TOKEN_LIST)]
     List,
     /// Revoke a token.
+    #[command(after_help = examples::TOKEN_REVOKE)]
     Revoke {
         /// Its id, from the list.
         id: String,
@@ -354,5 +468,7 @@ mod tests {
         assert!(Cli::try_parse_from(["ebb", "run"]).is_err());
         assert!(Cli::try_parse_from(["ebb", "demo", "--tasks", "20"]).is_err());
         assert!(Cli::try_parse_from(["ebb", "stop", "a/b"]).is_err());
+        assert!(Cli::try_parse_from(["ebb", "retry", "last", "--all", "--failed"]).is_err());
+        assert!(Cli::try_parse_from(["ebb", "run", "--label", "x", "--", "true"]).is_err());
     }
 }

@@ -3,7 +3,7 @@
 use std::fmt;
 
 use api::problem::{Problem, ProblemKind};
-use model::Fault;
+use model::{Fault, JobId};
 use serde::Serialize;
 
 /// How the process ends. The codes are a contract: scripts branch on them.
@@ -72,13 +72,39 @@ impl Kind {
     }
 }
 
+/// One thing wrong with an input, and where it is.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub(crate) struct Spot {
+    #[serde(flatten)]
+    pub(crate) fault: Fault,
+    /// `FILE:LINE:COLUMN`, where that is known.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) place: Option<String>,
+}
+
+impl From<Fault> for Spot {
+    fn from(fault: Fault) -> Self {
+        Self { fault, place: None }
+    }
+}
+
+impl fmt::Display for Spot {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let pointer = if self.fault.pointer.is_empty() { "/" } else { &self.fault.pointer };
+        match &self.place {
+            Some(place) => write!(f, "{place}: {pointer}: {}", self.fault.detail),
+            None => write!(f, "at {pointer}: {}", self.fault.detail),
+        }
+    }
+}
+
 /// A command that failed: the cause, each place, and the next command to try.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, thiserror::Error)]
 pub(crate) struct Failure {
     pub(crate) kind: Kind,
     pub(crate) cause: String,
     #[serde(skip_serializing_if = "Vec::is_empty")]
-    pub(crate) errors: Vec<Fault>,
+    pub(crate) errors: Vec<Spot>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) next: Option<String>,
 }
@@ -102,9 +128,16 @@ impl Failure {
     pub(crate) fn no_manager() -> Self {
         Self::unreachable("no manager found; start one with `ebb up`")
     }
-    pub(crate) fn with_errors(mut self, errors: Vec<Fault>) -> Self {
-        self.errors = errors;
+    pub(crate) fn with_errors(mut self, errors: Vec<impl Into<Spot>>) -> Self {
+        self.errors = errors.into_iter().map(Into::into).collect();
         self
+    }
+    /// What was refused of a job is seen at the job, if nothing better is known.
+    pub(crate) fn about(self, job: JobId) -> Self {
+        match self.kind {
+            Kind::Refused if self.next.is_none() => self.next(format!("ebb status {job}")),
+            _ => self,
+        }
     }
     pub(crate) fn next(mut self, next: impl Into<String>) -> Self {
         self.next = Some(next.into());
@@ -118,9 +151,8 @@ impl Failure {
 impl fmt::Display for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "error: {}", self.cause)?;
-        for fault in &self.errors {
-            let place = if fault.pointer.is_empty() { "/" } else { &fault.pointer };
-            write!(f, "\n  at {place}: {}", fault.detail)?;
+        for spot in &self.errors {
+            write!(f, "\n  {spot}")?;
         }
         match &self.next {
             Some(next) => write!(f, "\n  next: {next}"),
@@ -155,14 +187,13 @@ impl From<Problem> for Failure {
             ProblemKind::Timeout
             | ProblemKind::Overloaded
             | ProblemKind::NotLeader
-            | ProblemKind::Unavailable => {
-                Some("the same again in a moment".to_owned())
-            }
+            | ProblemKind::Unavailable => Some("the same again in a moment".to_owned()),
             ProblemKind::Internal => Some("look into the manager's log".to_owned()),
             _ => None,
         };
         let cause = problem.to_string();
-        Self { kind, cause, errors: problem.errors, next }
+        let errors = problem.errors.into_iter().map(Spot::from).collect();
+        Self { kind, cause, errors, next }
     }
 }
 
@@ -196,6 +227,9 @@ mod tests {
             (ProblemKind::Invalid, 2),
             (ProblemKind::KeyReused, 2),
             (ProblemKind::NotFound, 3),
+            (ProblemKind::Gone, 3),
+            (ProblemKind::PreconditionFailed, 4),
+            (ProblemKind::Unavailable, 5),
             (ProblemKind::Unauthorized, 4),
             (ProblemKind::Forbidden, 4),
             (ProblemKind::Conflict, 4),

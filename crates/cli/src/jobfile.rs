@@ -3,45 +3,121 @@
 use std::io::Read;
 use std::path::{Path, PathBuf};
 
-use api::document::{self, Language};
+use api::document::{self, Language, SyntaxFault};
 use model::{Fault, JobSpec};
 use serde_json::Value;
 
-use crate::error::Failure;
+use crate::error::{Failure, Spot};
+use crate::items::{BadItems, ItemsFile};
+use crate::output::Screen;
+use crate::remote::Remote;
 
-/// Reads `file` (`-` is stdin, whose language is guessed), puts the lines of each `items_file` in
-/// its place and checks the whole, so that every fault is told at once and nothing is sent.
-pub(crate) fn read(file: &Path) -> Result<Value, Failure> {
-    let mut document = if file == Path::new("-") { read_stdin()? } else { read_file(file)? };
+/// A job that is right as far as it can be told here.
+#[derive(Debug)]
+pub(crate) struct Draft {
+    document: Value,
+    /// Items that are too long for the document, by the group's ordinal.
+    uploads: Vec<(usize, ItemsFile)>,
+}
+
+impl Draft {
+    /// Uploads what is to be uploaded; then the document is whole.
+    pub(crate) async fn document(self, remote: &Remote, screen: Screen) -> Result<Value, Failure> {
+        let Self { mut document, uploads } = self;
+        let namespace = document["namespace"].as_str().map(str::to_owned);
+        for (ordinal, file) in uploads {
+            let key = file.upload(remote, namespace.as_deref(), screen).await?;
+            document["group"][ordinal]["items_key"] = key.to_string().into();
+        }
+        Ok(document)
+    }
+
+    /// Puts short items into the document, and checks the whole with a stand-in for long ones.
+    fn checked(
+        mut document: Value,
+        files: Vec<(usize, ItemsFile)>,
+    ) -> Result<(Self, Vec<Fault>), Failure> {
+        let mut uploads = Vec::new();
+        for (ordinal, file) in files {
+            if file.is_short() {
+                document["group"][ordinal]["items"] = file.lines()?;
+            } else {
+                uploads.push((ordinal, file));
+            }
+        }
+        for (ordinal, file) in &uploads {
+            document["group"][*ordinal]["count"] = file.count.into();
+        }
+        let faults = JobSpec::parse(&document).err().unwrap_or_default();
+        for (ordinal, _) in &uploads {
+            if let Some(Value::Object(group)) = document["group"].get_mut(*ordinal) {
+                group.remove("count");
+            }
+        }
+        Ok((Self { document, uploads }, faults))
+    }
+}
+
+/// A job file's text.
+struct Text {
+    /// As it is told in places.
+    name: String,
+    text: String,
+    language: Language,
+    document: Value,
+}
+
+/// Reads `file` (`-` is stdin, whose language is guessed) and each `items_file`, and checks the
+/// whole, so that every fault is told at once and nothing is sent.
+pub(crate) fn read(file: &Path) -> Result<Draft, Failure> {
+    let mut text = if file == Path::new("-") { read_stdin()? } else { read_file(file)? };
     let folder = if file == Path::new("-") { None } else { file.parent() };
-    let mut faults = inline_items(&mut document, folder.unwrap_or_else(|| Path::new("")));
-    if let Err(more) = JobSpec::parse(&document) {
-        faults.extend(more);
+    let (files, bad) = items_files(&mut text.document, folder.unwrap_or_else(|| Path::new("")));
+    let (draft, faults) = Draft::checked(std::mem::take(&mut text.document), files)?;
+    let mut spots: Vec<_> = bad.into_iter().chain(faults.into_iter().map(Spot::from)).collect();
+    if spots.is_empty() {
+        return Ok(draft);
     }
-    if faults.is_empty() {
-        return Ok(document);
+    for spot in spots.iter_mut().filter(|spot| spot.place.is_none()) {
+        let place = document::place(&text.text, text.language, &spot.fault.pointer);
+        spot.place = place.map(|place| format!("{}:{place}", text.name));
     }
-    let count = match faults.len() {
-        1 => "1 fault".to_owned(),
-        many => format!("{many} faults"),
-    };
-    let name = file.display();
+    let name = &text.name;
+    let count = crate::render::many(u64::try_from(spots.len()).unwrap_or(u64::MAX), "fault");
     Err(Failure::usage(format!("the job file {name} has {count}; nothing was submitted"))
-        .with_errors(faults)
+        .with_errors(spots)
         .next(format!("mend it, then: ebb submit {name}")))
 }
 
-fn read_file(file: &Path) -> Result<Value, Failure> {
-    let name = file.display();
+fn read_file(file: &Path) -> Result<Text, Failure> {
+    let name = file.display().to_string();
     let language = file.to_str().and_then(Language::of_file).ok_or_else(|| {
-        Failure::usage(format!("{name} is no job file by its name: .toml, .yaml, .yml or .json"))
+        Failure::usage(format!("{name} is no job file by its name"))
+            .next("name it .toml, .yaml, .yml or .json; .ndjson holds a job a line")
     })?;
-    let text = std::fs::read_to_string(file).map_err(|fault| unreadable(file, &fault))?;
-    document::read(&text, language)
-        .map_err(|fault| Failure::usage(format!("{name} is not understood: {}", fault.trim_end())))
+    let bytes = std::fs::read(file).map_err(|fault| unreadable(file, &fault))?;
+    let text = utf8(&name, bytes)?;
+    let document =
+        document::read(&text, language).map_err(|fault| unclear(&name, language, &fault))?;
+    Ok(Text { name, text, language, document })
 }
 
-fn unreadable(file: &Path, fault: &std::io::Error) -> Failure {
+fn utf8(name: &str, bytes: Vec<u8>) -> Result<String, Failure> {
+    String::from_utf8(bytes).map_err(|fault| {
+        let good = fault.utf8_error().valid_up_to();
+        let before = String::from_utf8_lossy(&fault.as_bytes()[..good]).into_owned();
+        let place = document::Place::of(&before, good);
+        Failure::usage(format!("{name}:{place}: not UTF-8")).next("a job file is UTF-8 text")
+    })
+}
+
+fn unclear(name: &str, language: Language, fault: &SyntaxFault) -> Failure {
+    let place = fault.place.map(|place| format!(":{place}")).unwrap_or_default();
+    Failure::usage(format!("{name}{place}: not {language}: {}", fault.reason))
+        .next(format!("mend it, then: ebb submit {name}"))
+}
+
+pub(crate) fn unreadable(file: &Path, fault: &std::io::Error) -> Failure {
     let cause = format!("cannot read {}: {fault}", file.display());
     match fault.kind() {
         std::io::ErrorKind::NotFound => Failure::not_found(cause),
@@ -49,72 +125,67 @@ fn unreadable(file: &Path, fault: &std::io::Error) -> Failure {
     }
 }
 
-fn read_stdin() -> Result<Value, Failure> {
-    let mut text = String::new();
+fn read_stdin() -> Result<Text, Failure> {
+    let mut bytes = Vec::new();
     std::io::stdin()
         .lock()
-        .read_to_string(&mut text)
+        .read_to_end(&mut bytes)
         .map_err(|fault| Failure::usage(format!("cannot read stdin: {fault}")))?;
-    guess(&text).map_err(|fault| Failure::usage(format!("stdin is not understood: {fault}")))
+    let (name, text) = ("stdin".to_owned(), utf8("stdin", bytes)?);
+    match guess(&text) {
+        Ok((language, document)) => Ok(Text { name, text, language, document }),
+        Err((language, fault)) => Err(unclear(&name, language, &fault)),
+    }
 }
 
 /// JSON by its brace; TOML where it is TOML; YAML otherwise. The fault told is that of the likelier
 /// language: a line `key: value` is YAML's.
-fn guess(text: &str) -> Result<Value, String> {
+fn guess(text: &str) -> Result<(Language, Value), (Language, SyntaxFault)> {
+    let read = |language| match document::read(text, language) {
+        Ok(value) => Ok((language, value)),
+        Err(fault) => Err((language, fault)),
+    };
     if text.trim_start().starts_with('{') {
-        return document::read(text, Language::Json);
+        return read(Language::Json);
     }
-    document::read(text, Language::Toml).or_else(|toml| {
-        match document::read(text, Language::Yaml) {
-            Ok(value @ Value::Object(_)) => Ok(value),
-            Ok(_) => Err(toml),
-            Err(yaml) => {
-                let first = text.lines().find(|line| !line.trim().is_empty()).unwrap_or_default();
-                Err(if first.contains(": ") { yaml } else { toml })
-            }
+    read(Language::Toml).or_else(|toml| match read(Language::Yaml) {
+        Ok((language, value @ Value::Object(_))) => Ok((language, value)),
+        Ok(_) => Err(toml),
+        Err(yaml) => {
+            let first = text.lines().find(|line| !line.trim().is_empty()).unwrap_or_default();
+            Err(if first.contains(": ") { yaml } else { toml })
         }
     })
 }
 
-/// Replaces `items_file` by `items`. What is no object or no text is left for the parser's faults.
-fn inline_items(document: &mut Value, folder: &Path) -> Vec<Fault> {
-    let mut faults = Vec::new();
-    let Some(Value::Array(groups)) = document.get_mut("group") else { return faults };
+/// Takes each `items_file` out and reads it. What is no object or no text is left for the parser's
+/// faults.
+fn items_files(document: &mut Value, folder: &Path) -> (Vec<(usize, ItemsFile)>, Vec<Spot>) {
+    let (mut files, mut bad) = (Vec::new(), Vec::new());
+    let Some(Value::Array(groups)) = document.get_mut("group") else { return (files, bad) };
     for (ordinal, group) in groups.iter_mut().enumerate() {
         let Value::Object(group) = group else { continue };
         let Some(Value::String(file)) = group.get("items_file") else { continue };
         let path = folder.join(file);
-        let mut fault = |detail| {
-            faults.push(Fault { pointer: format!("/group/{ordinal}/items_file"), detail });
-        };
-        if group.contains_key("items") {
-            fault("`items` and `items_file` exclude each other".to_owned());
-        } else {
-            match lines(&path) {
-                Ok(items) => {
-                    group.insert("items".to_owned(), Value::Array(items));
-                }
-                Err(detail) => {
-                    fault(detail);
-                    // The group is a right one but for its file: no second fault about its count.
-                    group.remove("count");
-                }
-            }
-        }
         group.remove("items_file");
+        let pointer = format!("/group/{ordinal}/items_file");
+        let mut fault = |detail| bad.push(Fault { pointer: pointer.clone(), detail }.into());
+        let others =
+            ["items", "items_key", "count"].map(|field| (field, group.contains_key(field)));
+        if let Some((other, _)) = others.iter().find(|(_, there)| *there) {
+            fault(format!("`{other}` and `items_file` exclude each other"));
+            continue;
+        }
+        match ItemsFile::check(&path) {
+            Ok(file) => files.push((ordinal, file)),
+            Err(BadItems::File(detail)) => fault(detail),
+            Err(BadItems::Lines(spots)) => bad.extend(spots.into_iter().map(|spot| Spot {
+                fault: Fault { pointer: pointer.clone(), ..spot.fault },
+                place: spot.place,
+            })),
+        }
     }
-    faults
-}
-
-/// The lines of a file of items, without their ends; an empty last line is none.
-pub(crate) fn lines(path: &Path) -> Result<Vec<Value>, String> {
-    let text = std::fs::read_to_string(path)
-        .map_err(|fault| format!("cannot read {}: {fault}", path.display()))?;
-    let items: Vec<_> = text.lines().map(|line| Value::String(line.to_owned())).collect();
-    if items.is_empty() {
-        return Err(format!("{} has no line", path.display()));
-    }
-    Ok(items)
+    (files, bad)
 }
 
 /// What `ebb run` submits.
@@ -122,6 +193,7 @@ pub(crate) fn lines(path: &Path) -> Result<Vec<Value>, String> {
 pub(crate) struct OneCommand {
     pub(crate) name: String,
     pub(crate) command: Vec<String>,
+    pub(crate) labels: Vec<(String, String)>,
     pub(crate) cpu: Option<String>,
     pub(crate) memory: Option<String>,
     pub(crate) items: Option<PathBuf>,
@@ -130,9 +202,8 @@ pub(crate) struct OneCommand {
 }
 
 impl OneCommand {
-    /// The document of its job: one group, no second try, for the code that it exits with is the
-    /// answer.
-    pub(crate) fn document(&self) -> Result<Value, Failure> {
+    /// Its job: one group, no second try, for the code that it exits with is the answer.
+    pub(crate) fn draft(&self) -> Result<Draft, Failure> {
         let workdir = self.workdir.to_str().ok_or_else(|| {
             Failure::usage(format!("the folder {} has no UTF-8 name", self.workdir.display()))
         })?;
@@ -153,13 +224,23 @@ impl OneCommand {
         if let Some(path) = &self.path {
             group["env"] = serde_json::json!({"PATH": path});
         }
-        if let Some(file) = &self.items {
-            group["items"] = Value::Array(lines(file).map_err(Failure::usage)?);
+        let mut document = serde_json::json!({"name": self.name, "group": [group]});
+        if !self.labels.is_empty() {
+            let labels = self.labels.iter().map(|(key, value)| (key.clone(), value.clone().into()));
+            document["labels"] = Value::Object(labels.collect());
         }
-        let document = serde_json::json!({"name": self.name, "group": [group]});
-        match JobSpec::parse(&document) {
-            Ok(_) => Ok(document),
-            Err(faults) => Err(Failure::usage("the command cannot be a job").with_errors(faults)),
+        let bad = |bad| match bad {
+            BadItems::File(detail) => Failure::usage(detail),
+            BadItems::Lines(spots) => {
+                Failure::usage("the file of items has faults; nothing was submitted")
+                    .with_errors(spots)
+            }
+        };
+        let file = self.items.as_deref().map(ItemsFile::check).transpose().map_err(bad)?;
+        let files = file.into_iter().map(|file| (0, file)).collect();
+        match Draft::checked(document, files)? {
+            (draft, faults) if faults.is_empty() => Ok(draft),
+            (_, faults) => Err(Failure::usage("the command cannot be a job").with_errors(faults)),
         }
     }
 }
@@ -190,12 +271,12 @@ mod tests {
         let json = r#"{"name": "a", "group": [{"command": ["true"], "items_file": "list"}]}"#;
         let folder =
             folder(&[("a.toml", toml), ("a.yml", yaml), ("a.json", json), ("list", "x\ny z\n")]);
-        let one = read(&folder.path().join("a.toml")).expect("right");
+        let document = |name| read(&folder.path().join(name)).expect("right").document;
+        let one = document("a.toml");
         assert_eq!(one["group"][0]["items"], serde_json::json!(["x", "y z"]));
-        assert_eq!(one, read(&folder.path().join("a.yml")).expect("right"));
-        assert_eq!(one, read(&folder.path().join("a.json")).expect("right"));
+        assert_eq!((&one, &one), (&document("a.yml"), &document("a.json")));
         for text in [toml, yaml, json] {
-            assert_eq!(guess(text).map(|value| value["name"].clone()), Ok("a".into()));
+            assert_eq!(guess(text).expect("a document").1["name"], "a");
         }
         assert!(guess("just words").is_err());
     }
@@ -207,13 +288,46 @@ mod tests {
                 "bad.toml",
                 "nme = \"a\"\n[[group]]\ncommand = []\nresources = { cpu = \"x\" }\n[[group]]\ncommand = [\"true\"]\nitems_file = \"none\"\n",
             ),
+            (
+                "bad.json",
+                "{\"group\": [\n  {\"command\": [\"true\"], \"count\": 0},\n  {\"command\": [\"true\"],\n   \"items_file\": \"list\", \"items\": [\"a\"]}]}\n",
+            ),
             ("syntax.toml", "name = \n"),
+            ("syntax.json", "{\"name\": \"a\",\n \"group\": [}\n"),
+            ("syntax.yaml", "name: a\ngroup: [\n"),
             ("job.ini", ""),
         ]);
-        insta::assert_snapshot!(told(&folder, "bad.toml"));
-        insta::assert_snapshot!(told(&folder, "syntax.toml"));
-        insta::assert_snapshot!(told(&folder, "job.ini"));
-        insta::assert_snapshot!(told(&folder, "absent.toml"));
+        std::fs::write(folder.path().join("latin.toml"), b"name = \"a\"\n# caf\xe9\n")
+            .expect("written");
+        for name in [
+            "bad.toml",
+            "bad.json",
+            "syntax.toml",
+            "syntax.json",
+            "syntax.yaml",
+            "latin.toml",
+            "job.ini",
+            "absent.toml",
+        ] {
+            insta::assert_snapshot!(name, told(&folder, name));
+        }
+    }
+
+    #[test]
+    fn long_items_are_left_out_of_the_document_and_checked_all_the_same() {
+        let long = "0123456789abcdef\n".repeat(70_000);
+        let good = "[[group]]\ncommand = [\"true\"]\nitems_file = \"list\"\n";
+        let bad = format!("{good}count = 3\n[[group]]\ncommand = []\nitems_file = \"list\"\n");
+        let folder = folder(&[("a.toml", good), ("bad.toml", &bad), ("list", &long)]);
+        let draft = read(&folder.path().join("a.toml")).expect("right");
+        assert_eq!(draft.document["group"][0], serde_json::json!({"command": ["true"]}));
+        assert_eq!((draft.uploads.len(), draft.uploads[0].1.count), (1, 70_000));
+        insta::assert_snapshot!(told(&folder, "bad.toml"), @"
+        2: error: the job file DIR/bad.toml has 2 faults; nothing was submitted
+          DIR/bad.toml:3:1: /group/0/items_file: `count` and `items_file` exclude each other
+          DIR/bad.toml:6:1: /group/1/command: must have 1 to 4096 entries, has 0
+          next: mend it, then: ebb submit DIR/bad.toml
+        ");
     }
 
     #[test]
@@ -222,15 +336,16 @@ mod tests {
         let mut run = OneCommand {
             name: "true".into(),
             command: vec!["true".into()],
+            labels: vec![("team".into(), "render".into())],
             cpu: Some("500m".into()),
             memory: None,
             items: Some(folder.path().join("list")),
             workdir: "/tmp".into(),
             path: Some("/bin".into()),
         };
-        insta::assert_json_snapshot!(run.document().expect("right"));
+        insta::assert_json_snapshot!(run.draft().expect("right").document);
         run.cpu = Some("lots".into());
-        let failure = run.document().expect_err("wrong");
-        assert_eq!(failure.errors[0].pointer, "/group/0/resources/cpu");
+        let failure = run.draft().expect_err("wrong");
+        assert_eq!(failure.errors[0].fault.pointer, "/group/0/resources/cpu");
     }
 }

@@ -6,16 +6,24 @@ mod commands;
 mod demo;
 mod discovery;
 mod error;
+mod examples;
+mod health;
+mod items;
 mod jobfile;
 mod logging;
 mod output;
 mod process;
+mod progress;
+mod pulse;
 mod remote;
 mod render;
 #[cfg(test)]
 mod samples;
 mod selector;
+#[cfg(test)]
+mod shown;
 mod signals;
+mod table;
 
 use std::process::ExitCode;
 
@@ -72,12 +80,15 @@ async fn dispatch(command: Command, common: &Common, screen: Screen) -> Result<E
         Command::Logs(args) => commands::logs::logs(&client()?, &args).await,
         Command::Stop(args) => commands::stop::stop(&client()?, &args).await,
         Command::Nodes(args) => commands::nodes::nodes(&client()?, &args).await,
-        Command::Explain { id } => commands::explain::explain(&client()?, &id).await,
+        Command::Retry(args) => commands::retry::retry(&client()?, &args).await,
+        Command::Outputs(args) => commands::outputs::outputs(&client()?, &args).await,
+        Command::Explain(args) => commands::explain::explain(&client()?, &args.id).await,
+        Command::Doctor(_) => commands::doctor::doctor(url, screen).await,
         Command::Drain(args) => commands::nodes::drain(&client()?, &args.node, true).await,
         Command::Undrain(args) => commands::nodes::drain(&client()?, &args.node, false).await,
-        Command::Cost => commands::nodes::cost(&client()?).await,
+        Command::Cost(_) => commands::nodes::cost(&client()?).await,
         Command::Token(command) => commands::token::token(&client()?, &command).await,
-        Command::Completions { shell } => commands::completions::print(shell),
+        Command::Completions(args) => commands::completions::print(args.shell),
         Command::Demo(args) => demo::demo(screen, &args).await,
         Command::Up(args) => commands::up::up(screen, &args).await,
         Command::Manager(args) => commands::manager::manager(screen, &args).await,

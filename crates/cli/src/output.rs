@@ -2,6 +2,7 @@
 
 use std::io::{self, IsTerminal, Write};
 
+use model::Timestamp;
 use serde::Serialize;
 
 use crate::error::Failure;
@@ -55,6 +56,21 @@ impl Paint {
     }
 }
 
+/// What text for people depends on beside the value.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Look {
+    pub(crate) paint: Paint,
+    /// Characters of a line; without end where nobody looks at a terminal.
+    pub(crate) width: usize,
+    /// The present, for ages.
+    pub(crate) now: Timestamp,
+}
+
+/// What a command answers. As JSON its shape is a contract; as text it is for people.
+pub(crate) trait Answer: Serialize {
+    fn text(&self, look: Look) -> String;
+}
+
 /// How this process talks.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Screen {
@@ -70,20 +86,24 @@ impl Screen {
         Self { format, paint, live: io::stderr().is_terminal() }
     }
 
-    /// Prints the answer: `value` as JSON, or what `table` makes of it.
-    pub(crate) fn show<T: Serialize + ?Sized>(
-        &self,
-        value: &T,
-        table: impl FnOnce(Paint) -> String,
-    ) -> Result<(), Failure> {
+    /// Prints the answer in the form that was asked for.
+    pub(crate) fn show<T: Answer + ?Sized>(&self, answer: &T) -> Result<(), Failure> {
         match self.format {
-            Format::Table => self.print(&table(self.paint)),
-            Format::Json => {
-                let text = serde_json::to_string(value)
-                    .map_err(|fault| Failure::local(format!("cannot write JSON: {fault}")))?;
-                self.print(&text)
-            }
+            Format::Table => self.print(&answer.text(self.look())),
+            Format::Json => self.print_json(answer),
         }
+    }
+
+    /// For text that is made now.
+    pub(crate) fn look(&self) -> Look {
+        Look { paint: self.paint, width: width(&io::stdout()), now: now() }
+    }
+
+    /// One line of JSON on stdout.
+    pub(crate) fn print_json<T: Serialize + ?Sized>(&self, value: &T) -> Result<(), Failure> {
+        let text = serde_json::to_string(value)
+            .map_err(|fault| Failure::local(format!("cannot write JSON: {fault}")))?;
+        self.print(&text)
     }
 
     /// One text on stdout, ended by a newline.
@@ -107,6 +127,25 @@ impl Screen {
             }
         }
     }
+}
+
+/// The terminal's width; what is read by programs has no end of line.
+fn width(stream: &(impl IsTerminal + std::os::fd::AsFd)) -> usize {
+    if !stream.is_terminal() {
+        return usize::MAX;
+    }
+    let size = terminal_size::terminal_size_of(stream);
+    // One that has no size (a bare serial line) says 0.
+    let columns = size.map(|(width, _)| usize::from(width.0)).filter(|width| *width > 0);
+    columns.unwrap_or(80)
+}
+
+/// The present, for ages: never a part of a decision.
+pub(crate) fn now() -> Timestamp {
+    let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
+    Timestamp::from_ms(
+        since.map(|since| i64::try_from(since.as_millis()).unwrap_or(i64::MAX)).unwrap_or(0),
+    )
 }
 
 /// Writes and flushes. A reader that went away (`ebb logs … | head`) is no fault of ours.

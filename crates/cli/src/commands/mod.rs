@@ -1,10 +1,13 @@
 //! One file for each command, or for a few of one kind.
 
 pub(crate) mod completions;
+pub(crate) mod doctor;
 pub(crate) mod explain;
 pub(crate) mod logs;
 pub(crate) mod manager;
 pub(crate) mod nodes;
+pub(crate) mod outputs;
+pub(crate) mod retry;
 pub(crate) mod run;
 pub(crate) mod status;
 pub(crate) mod stop;
@@ -14,7 +17,7 @@ pub(crate) mod up;
 pub(crate) mod wait;
 pub(crate) mod worker;
 
-use model::{JobId, Timestamp};
+use model::JobId;
 
 use crate::discovery::{self, Surroundings};
 use crate::error::Failure;
@@ -48,6 +51,22 @@ impl Client {
         }
     }
 
+    /// The jobs that any of the selectors names, each once.
+    pub(crate) async fn select_all(
+        &self,
+        selectors: &[JobSelector],
+    ) -> Result<Vec<JobId>, Failure> {
+        let mut ids = Vec::new();
+        for selector in selectors {
+            for id in self.select(selector).await? {
+                if !ids.contains(&id) {
+                    ids.push(id);
+                }
+            }
+        }
+        Ok(ids)
+    }
+
     /// The one job that a selector names.
     pub(crate) async fn select_one(&self, selector: &JobSelector) -> Result<JobId, Failure> {
         match self.select(selector).await?[..] {
@@ -59,12 +78,4 @@ impl Client {
             }
         }
     }
-}
-
-/// The present, for ages: never a part of a decision.
-pub(crate) fn now() -> Timestamp {
-    let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
-    Timestamp::from_ms(
-        since.map(|since| i64::try_from(since.as_millis()).unwrap_or(i64::MAX)).unwrap_or(0),
-    )
 }

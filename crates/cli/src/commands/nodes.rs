@@ -4,42 +4,48 @@ use api::view::NodeView;
 use model::NodeId;
 use serde::Serialize;
 
-use super::{Client, now};
+use super::Client;
 use crate::args;
 use crate::error::{Exit, Failure};
-use crate::render;
+use crate::output::{Answer, Look};
 use crate::selector::node_prefix;
 
 pub(crate) async fn nodes(client: &Client, args: &args::Nodes) -> Result<Exit, Failure> {
     let items = client.remote.nodes(args.all).await?;
     let page = api::view::Page { items, next_cursor: None };
-    client.screen.show(&page, |paint| render::nodes(&page.items, now(), paint))?;
+    client.screen.show(&page)?;
     Ok(Exit::Ok)
 }
 
+/// Whether a node gets new work.
 #[derive(Debug, Serialize)]
-struct Drained {
-    node: NodeId,
-    drain: bool,
+pub(crate) struct Drained {
+    pub(crate) node: NodeId,
+    pub(crate) drain: bool,
+}
+
+impl Answer for Drained {
+    fn text(&self, _look: Look) -> String {
+        let Self { node, drain } = self;
+        if *drain {
+            format!("{node} gets no new work; what runs may end\nback: ebb undrain {node}")
+        } else {
+            format!("{node} gets work again")
+        }
+    }
 }
 
 /// Drains, or takes that back.
 pub(crate) async fn drain(client: &Client, text: &str, drain: bool) -> Result<Exit, Failure> {
     let node = find(client, text).await?;
     client.remote.drain(node, drain).await?;
-    client.screen.show(&Drained { node, drain }, |_| {
-        if drain {
-            format!("{node} gets no new work; what runs may end. Back: ebb undrain {node}")
-        } else {
-            format!("{node} gets work again")
-        }
-    })?;
+    client.screen.show(&Drained { node, drain })?;
     Ok(Exit::Ok)
 }
 
 pub(crate) async fn cost(client: &Client) -> Result<Exit, Failure> {
     let cost = client.remote.cost().await?;
-    client.screen.show(&cost, |_| render::cost(&cost))?;
+    client.screen.show(&cost)?;
     Ok(Exit::Ok)
 }
 
@@ -74,13 +80,6 @@ fn pick(text: &str, nodes: &[NodeView]) -> Result<NodeId, Failure> {
 mod tests {
     use super::*;
     use crate::samples;
-
-    #[test]
-    fn draining_tells_which_and_whether() {
-        let drained = Drained { node: NodeId::from_number(4), drain: true };
-        let text = serde_json::to_string(&drained).expect("JSON");
-        assert_eq!(text, r#"{"node":"node_0000000000004","drain":true}"#);
-    }
 
     #[test]
     fn a_node_is_named_by_name_or_prefix() {

@@ -8,12 +8,13 @@ use model::{AttemptEnd, JobId, TaskStatus};
 use serde::Serialize;
 use tracing::info;
 
-use super::{Client, logs, wait};
+use super::logs::Follow;
+use super::{Client, wait};
 use crate::args;
 use crate::error::{Exit, Failure};
 use crate::jobfile::OneCommand;
 use crate::output::{Format, Screen};
-use crate::selector::task_of;
+use crate::progress::{Progress, Unit};
 use crate::signals::Signals;
 
 /// How long a stopped job may take to settle: the tasks' grace and a little more.
@@ -21,10 +22,10 @@ const STOP_LIMIT: Duration = Duration::from_secs(20);
 
 /// The last line of `--output json`, after the pieces of output.
 #[derive(Debug, Serialize)]
-struct Ran {
-    job: JobId,
-    status: model::JobStatus,
-    exit_code: u8,
+pub(crate) struct Ran {
+    pub(crate) job: JobId,
+    pub(crate) status: model::JobStatus,
+    pub(crate) exit_code: u8,
 }
 
 /// Never fails: what goes wrong here is exit code 125.
@@ -41,8 +42,15 @@ pub(crate) async fn run(url: Option<&str>, screen: Screen, args: &args::Run) -> 
 async fn attempt(url: Option<&str>, screen: Screen, args: &args::Run) -> Result<Exit, Failure> {
     let mut signals = Signals::listen()?;
     let client = Client::connect(url, screen)?;
-    let document = command(args)?.document()?;
-    let submitted = client.remote.submit(&document, None).await?;
+    let draft = command(args)?.draft()?;
+    let submitting = async {
+        let document = draft.document(&client.remote, screen).await?;
+        client.remote.submit(&document, None).await
+    };
+    let submitted = tokio::select! {
+        submitted = submitting => submitted?,
+        signal = signals.next() => return Ok(Exit::Signal(signal)),
+    };
     let job = submitted.id;
     info!(%job, tasks = submitted.tasks, "submitted");
     tokio::select! {
@@ -65,6 +73,7 @@ fn command(args: &args::Run) -> Result<OneCommand, Failure> {
     Ok(OneCommand {
         name: args.name.clone().unwrap_or_else(|| short.chars().take(60).collect()),
         command: args.command.clone(),
+        labels: args.labels.clone(),
         cpu: args.cpu.clone(),
         memory: args.memory.clone(),
         items: args.each_line.clone(),
@@ -75,9 +84,15 @@ fn command(args: &args::Run) -> Result<OneCommand, Failure> {
 
 /// Copies the output of each task by index, then gives the code of the first that failed.
 async fn watch(client: &Client, job: JobId, tasks: u64) -> Result<Exit, Failure> {
-    for index in 0..u32::try_from(tasks).unwrap_or(u32::MAX) {
-        let task = task_of(job, 0, index);
-        logs::copy_task(client, task, &[Stream::Stdout, Stream::Stderr], None, true).await?;
+    let streams = [Stream::Stdout, Stream::Stderr];
+    let follow = Follow { job, group: 0, tasks: u32::try_from(tasks).unwrap_or(u32::MAX) };
+    if tasks > 1 {
+        let mut progress = Progress::new(client.screen, Unit::Tasks);
+        let printed = follow.print(client, &streams, Some(&mut progress)).await;
+        progress.end();
+        printed?;
+    } else {
+        follow.print(client, &streams, None).await?;
     }
     let details = wait::until_settled(client, &[job], None).await?;
     let status = details.first().map(|detail| detail.job.status);
@@ -87,7 +102,7 @@ async fn watch(client: &Client, job: JobId, tasks: u64) -> Result<Exit, Failure>
     };
     if let (Format::Json, Some(status)) = (client.screen.format, status) {
         let ran = Ran { job, status, exit_code: exit.code() };
-        client.screen.show(&ran, |_| String::new())?;
+        client.screen.print_json(&ran)?;
     }
     Ok(exit)
 }
@@ -135,13 +150,6 @@ async fn stop(client: &Client, job: JobId) -> Result<(), Failure> {
 mod tests {
     use super::*;
     use crate::samples;
-
-    #[test]
-    fn the_last_line_of_json_is_the_outcome() {
-        let (job, status) = (JobId::from_number(7), model::JobStatus::Failed);
-        let text = serde_json::to_string(&Ran { job, status, exit_code: 3 }).expect("JSON");
-        assert_eq!(text, r#"{"job":"job_0000000000007","status":"failed","exit_code":3}"#);
-    }
 
     #[test]
     fn the_tasks_code_is_ours() {

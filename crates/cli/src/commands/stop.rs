@@ -5,15 +5,24 @@ use serde::Serialize;
 use super::Client;
 use crate::args;
 use crate::error::{Exit, Failure};
+use crate::output::{Answer, Look};
 use crate::selector::{Selector, task_of};
 
-#[derive(Debug, Serialize)]
-struct Stopped {
-    stopping: Vec<String>,
+/// Which jobs and tasks are to end.
+#[derive(Debug, Default, Serialize)]
+pub(crate) struct Stopped {
+    pub(crate) stopping: Vec<String>,
+}
+
+impl Answer for Stopped {
+    fn text(&self, _look: Look) -> String {
+        let lines: Vec<_> = self.stopping.iter().map(|id| format!("stopping {id}")).collect();
+        lines.join("\n")
+    }
 }
 
 pub(crate) async fn stop(client: &Client, args: &args::Stop) -> Result<Exit, Failure> {
-    let mut stopped = Stopped { stopping: Vec::new() };
+    let mut stopped = Stopped::default();
     for selector in &args.selectors {
         match selector {
             Selector::Job(selector) => {
@@ -29,21 +38,6 @@ pub(crate) async fn stop(client: &Client, args: &args::Stop) -> Result<Exit, Fai
             }
         }
     }
-    client.screen.show(&stopped, |_| {
-        let lines: Vec<_> = stopped.stopping.iter().map(|id| format!("stopping {id}")).collect();
-        lines.join("\n")
-    })?;
+    client.screen.show(&stopped)?;
     Ok(Exit::Ok)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_json_lists_what_is_stopping() {
-        let stopped = Stopped { stopping: vec!["job_0000000000007.0.17".into()] };
-        let text = serde_json::to_string(&stopped).expect("JSON");
-        assert_eq!(text, r#"{"stopping":["job_0000000000007.0.17"]}"#);
-    }
 }

@@ -1,17 +1,32 @@
 //! `ebb token`.
 
-use api::view::{Page, TokenPurpose, TokenRequest, TokenView};
-use model::Timestamp;
+use api::view::{Page, TokenMade, TokenPurpose, TokenRequest, TokenView};
 use serde::Serialize;
 
-use super::{Client, now};
+use super::Client;
 use crate::args;
 use crate::error::{Exit, Failure};
+use crate::output::{Answer, Look};
 use crate::render;
+use crate::table::{Column, col, table};
 
+/// A token that is good no more.
 #[derive(Debug, Serialize)]
-struct Revoked<'a> {
-    revoked: &'a str,
+pub(crate) struct Revoked<'a> {
+    pub(crate) revoked: &'a str,
+}
+
+impl Answer for Revoked<'_> {
+    fn text(&self, _look: Look) -> String {
+        format!("{} is revoked", self.revoked)
+    }
+}
+
+impl Answer for TokenMade {
+    /// The secret alone, for `> FILE` and `$(…)`.
+    fn text(&self, _look: Look) -> String {
+        self.token.clone()
+    }
 }
 
 pub(crate) async fn token(client: &Client, command: &args::Token) -> Result<Exit, Failure> {
@@ -24,71 +39,46 @@ pub(crate) async fn token(client: &Client, command: &args::Token) -> Result<Exit
                 valid_ms: *expires,
             };
             let made = client.remote.create_token(&request).await?;
-            client.screen.show(&made, |_| made.token.clone())?;
+            client.screen.show(&made)?;
         }
         args::Token::List => {
             let page = Page { items: client.remote.tokens().await?, next_cursor: None };
-            client.screen.show(&page, |_| list(&page.items, now()))?;
+            client.screen.show(&page)?;
         }
         args::Token::Revoke { id } => {
             client.remote.remove_token(id).await?;
-            client.screen.show(&Revoked { revoked: id }, |_| format!("{id} is revoked"))?;
+            client.screen.show(&Revoked { revoked: id })?;
         }
     }
     Ok(Exit::Ok)
 }
 
-fn list(tokens: &[TokenView], now: Timestamp) -> String {
-    let rows = tokens.iter().map(|token| {
-        let purpose = match token.purpose {
-            TokenPurpose::User => "user",
-            TokenPurpose::Join => "join",
-            TokenPurpose::Node => "node",
-        };
-        let until = match token.expires_at {
-            Some(at) if at <= now => "expired".to_owned(),
-            Some(at) => format!("in {}", render::short(at.since(now))),
-            None => "never".to_owned(),
-        };
-        vec![
-            token.id.clone(),
-            purpose.to_owned(),
-            token.name.clone(),
-            token.uses_left.map(|uses| uses.to_string()).unwrap_or_default(),
-            until,
-            render::ago(token.created_at, now),
-        ]
-    });
-    let head = ["TOKEN", "FOR", "NAME", "USES LEFT", "EXPIRES", "AGE"];
-    render::table(&head, &[3], rows.collect())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::samples::NOW;
-
-    #[test]
-    fn tokens_are_listed_without_secrets() {
-        let join = TokenView {
-            id: "tok_1".into(),
-            purpose: TokenPurpose::Join,
-            name: "rack 3".into(),
-            node: None,
-            uses_left: Some(2),
-            expires_at: Some(NOW.plus_ms(3_600_000)),
-            created_at: NOW.plus_ms(-60_000),
-        };
-        let user = TokenView {
-            purpose: TokenPurpose::User,
-            uses_left: None,
-            expires_at: None,
-            ..join.clone()
-        };
-        insta::assert_snapshot!(list(&[join, user], NOW), @r"
-        TOKEN  FOR   NAME    USES LEFT  EXPIRES  AGE
-        tok_1  join  rack 3          2  in 1h    1m
-        tok_1  user  rack 3             never    1m
-        ");
+impl Answer for Page<TokenView> {
+    fn text(&self, look: Look) -> String {
+        const COLUMNS: [Column; 6] = [
+            col("TOKEN"),
+            col("FOR"),
+            col("NAME").cut(8),
+            col("USES LEFT").right(),
+            col("EXPIRES"),
+            col("AGE").spare(1),
+        ];
+        let rows = self.items.iter().map(|token| {
+            let purpose = render::word(&token.purpose);
+            let until = match token.expires_at {
+                Some(at) if at <= look.now => "expired".to_owned(),
+                Some(at) => format!("in {}", render::short(at.since(look.now))),
+                None => "never".to_owned(),
+            };
+            vec![
+                token.id.clone(),
+                purpose,
+                token.name.clone(),
+                token.uses_left.map(|uses| uses.to_string()).unwrap_or_default(),
+                until,
+                render::ago(token.created_at, look.now),
+            ]
+        });
+        table(&COLUMNS, look.width, rows.collect())
     }
 }

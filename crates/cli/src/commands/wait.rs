@@ -1,37 +1,33 @@
 //! `ebb wait`: until jobs are settled, with a bar where somebody watches.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
-use api::view::{JobDetail, JobView, TaskCounts};
-use indicatif::{ProgressBar, ProgressDrawTarget, ProgressState, ProgressStyle};
+use api::client::EventsQuery;
+use api::event::{Event, EventKind};
+use api::view::{JobDetail, JobView, Page, TaskCounts};
+use futures::{StreamExt, TryStreamExt};
 use model::{JobId, JobStatus};
 
-use super::{Client, now};
+use super::Client;
 use crate::args;
 use crate::error::{Exit, Failure};
-use crate::output::Screen;
+use crate::progress::{Progress, Unit};
+use crate::pulse::Pulse;
 use crate::render;
 
-/// The first pause: a short job's end is seen at once.
-const FIRST_PAUSE: Duration = Duration::from_millis(20);
-/// The longest: what a person takes for live.
-const LONGEST_PAUSE: Duration = Duration::from_millis(500);
+/// Jobs that are asked for at once.
+const PARALLEL: usize = 8;
+/// Longer than anybody waits.
+const FOREVER: Duration = Duration::from_secs(3600);
 
 pub(crate) async fn wait(client: &Client, args: &args::Wait) -> Result<Exit, Failure> {
-    let mut ids = Vec::new();
-    for selector in &args.jobs {
-        for id in client.select(selector).await? {
-            if !ids.contains(&id) {
-                ids.push(id);
-            }
-        }
-    }
+    let ids = client.select_all(&args.jobs).await?;
     let timeout = args.timeout.map(Duration::from_millis);
     let details = until_settled(client, &ids, timeout).await?;
     let jobs: Vec<_> = details.into_iter().map(|detail| detail.job).collect();
     let exit = exit_of(&jobs);
-    let page = api::view::Page { items: jobs, next_cursor: None };
-    client.screen.show(&page, |paint| render::jobs(&page.items, now(), paint))?;
+    client.screen.show(&Page { items: jobs, next_cursor: None })?;
     Ok(exit)
 }
 
@@ -44,6 +40,19 @@ pub(crate) fn exit_of(jobs: &[JobView]) -> Exit {
     }
 }
 
+/// What events are worth while jobs are awaited: one job's own stream, with its progress, or the
+/// ends of all.
+fn query(ids: &[JobId]) -> EventsQuery {
+    match ids {
+        [id] => EventsQuery {
+            job: Some(*id),
+            kinds: vec![EventKind::JobProgress, EventKind::JobSettled],
+            ..EventsQuery::default()
+        },
+        _ => EventsQuery { kinds: vec![EventKind::JobSettled], ..EventsQuery::default() },
+    }
+}
+
 /// Waits for the jobs; a manager that is away for a moment is asked again.
 pub(crate) async fn until_settled(
     client: &Client,
@@ -51,33 +60,103 @@ pub(crate) async fn until_settled(
     timeout: Option<Duration>,
 ) -> Result<Vec<JobDetail>, Failure> {
     let start = Instant::now();
-    let remote = client.remote.watching();
-    let bar = bar(client.screen);
-    let mut pause = FIRST_PAUSE;
-    loop {
-        let mut jobs = Vec::with_capacity(ids.len());
-        for id in ids {
-            jobs.push(remote.job(*id).await?);
+    let mut pulse = Pulse::new(&client.remote, query(ids)).await;
+    let mut progress = Progress::new(client.screen, Unit::Tasks);
+    let mut seen = Seen::new(ids);
+    let end = loop {
+        seen.look(client).await?;
+        seen.show(&mut progress);
+        if seen.all_settled() {
+            break Ok(());
         }
-        show(&bar, &jobs);
-        if jobs.iter().all(|detail| detail.job.status.is_settled()) {
-            bar.finish_and_clear();
-            return Ok(jobs);
+        let left = timeout.map_or(FOREVER, |timeout| timeout.saturating_sub(start.elapsed()));
+        if left.is_zero() {
+            break Err(seen.late());
         }
-        if timeout.is_some_and(|timeout| start.elapsed() >= timeout) {
-            bar.finish_and_clear();
-            let counts = render::counts(&sum(&jobs));
-            return Err(Failure::unreachable(format!("not settled in time: {counts}"))
-                .next("ebb wait again, or ebb explain JOB"));
+        while let Some(event) = pulse.next(left).await {
+            seen.take(&event);
+            seen.show(&mut progress);
+            if !seen.due.is_empty() || timeout.is_some_and(|limit| start.elapsed() >= limit) {
+                break;
+            }
         }
-        tokio::time::sleep(pause).await;
-        pause = (pause * 2).min(LONGEST_PAUSE);
+        seen.look_again();
+    };
+    progress.end();
+    end.map(|()| seen.in_order(ids))
+}
+
+/// The jobs as they were seen last.
+struct Seen {
+    jobs: BTreeMap<JobId, JobDetail>,
+    /// Those that are worth a look.
+    due: BTreeSet<JobId>,
+}
+
+impl Seen {
+    fn new(ids: &[JobId]) -> Self {
+        Self { jobs: BTreeMap::new(), due: ids.iter().copied().collect() }
+    }
+
+    async fn look(&mut self, client: &Client) -> Result<(), Failure> {
+        let remote = client.remote.watching();
+        let due = std::mem::take(&mut self.due);
+        let looked: Vec<JobDetail> = futures::stream::iter(due)
+            .map(|id| remote.job(id))
+            .buffer_unordered(PARALLEL)
+            .try_collect()
+            .await?;
+        self.jobs.extend(looked.into_iter().map(|detail| (detail.job.id, detail)));
+        Ok(())
+    }
+
+    /// When no event says which job it is: all that are not settled.
+    fn look_again(&mut self) {
+        if self.due.is_empty() {
+            let unsettled = |(_, detail): &(&JobId, &JobDetail)| !detail.job.status.is_settled();
+            self.due = self.jobs.iter().filter(unsettled).map(|(id, _)| *id).collect();
+        }
+    }
+
+    fn take(&mut self, event: &Event) {
+        let Some((id, detail)) = event.job.and_then(|id| Some((id, self.jobs.get_mut(&id)?)))
+        else {
+            return;
+        };
+        match (event.kind, event.tasks) {
+            // What it says is as good as a look, but for the end.
+            (EventKind::JobProgress, Some(tasks)) if tasks.settled() < tasks.total => {
+                detail.job.tasks = tasks;
+            }
+            _ => {
+                self.due.insert(id);
+            }
+        }
+    }
+
+    fn all_settled(&self) -> bool {
+        self.due.is_empty() && self.jobs.values().all(|detail| detail.job.status.is_settled())
+    }
+
+    fn show(&self, progress: &mut Progress) {
+        let sum = sum(self.jobs.values());
+        progress.at(sum.settled(), sum.total, &render::counts(&sum));
+    }
+
+    fn late(&self) -> Failure {
+        let counts = render::counts(&sum(self.jobs.values()));
+        Failure::unreachable(format!("not settled in time: {counts}"))
+            .next("ebb wait again, or ebb explain JOB")
+    }
+
+    fn in_order(mut self, ids: &[JobId]) -> Vec<JobDetail> {
+        ids.iter().filter_map(|id| self.jobs.remove(id)).collect()
     }
 }
 
-fn sum(jobs: &[JobDetail]) -> TaskCounts {
+fn sum<'a>(jobs: impl Iterator<Item = &'a JobDetail>) -> TaskCounts {
     let mut sum = TaskCounts::default();
-    for tasks in jobs.iter().map(|detail| detail.job.tasks) {
+    for tasks in jobs.map(|detail| detail.job.tasks) {
         sum.total += tasks.total;
         sum.waiting += tasks.waiting;
         sum.backoff += tasks.backoff;
@@ -89,31 +168,6 @@ fn sum(jobs: &[JobDetail]) -> TaskCounts {
         sum.cancelled += tasks.cancelled;
     }
     sum
-}
-
-fn show(bar: &ProgressBar, jobs: &[JobDetail]) {
-    let sum = sum(jobs);
-    bar.set_length(sum.total);
-    bar.set_position(sum.settled());
-    bar.set_message(render::counts(&sum));
-}
-
-/// A bar on stderr; nothing where stderr is no terminal.
-pub(crate) fn bar(screen: Screen) -> ProgressBar {
-    let target =
-        if screen.live { ProgressDrawTarget::stderr() } else { ProgressDrawTarget::hidden() };
-    let bar = ProgressBar::with_draw_target(Some(0), target);
-    let template = "{bar:20.cyan/blue} {pos}/{len}  {rate}, {eta} left  {wide_msg}";
-    if let Ok(style) = ProgressStyle::with_template(template) {
-        bar.set_style(style.with_key("rate", rate));
-    }
-    bar
-}
-
-/// Tasks a second, to a tenth.
-fn rate(state: &ProgressState, to: &mut dyn std::fmt::Write) {
-    // A bar that cannot be written is not seen either.
-    let _ = write!(to, "{:.1}/s", state.per_sec());
 }
 
 #[cfg(test)]
@@ -132,9 +186,28 @@ mod tests {
 
     #[test]
     fn several_jobs_are_one_bar() {
-        let total = sum(&[samples::detail(), samples::detail()]);
+        let total = sum([samples::detail(), samples::detail()].iter());
         assert_eq!((total.total, total.settled()), (4000, 1500));
         assert_eq!(total.waiting + total.backoff + total.assigned, 2420);
         assert_eq!((total.running, total.leaving), (76, 4));
+    }
+
+    #[test]
+    fn progress_is_shown_and_only_an_end_is_looked_at() {
+        let detail = samples::detail();
+        let id = detail.job.id;
+        let mut seen = Seen::new(&[id]);
+        seen.due.clear();
+        seen.jobs.insert(id, detail);
+        let mut event = samples::event(EventKind::JobProgress, id);
+        event.tasks = Some(TaskCounts { total: 10, succeeded: 4, ..TaskCounts::default() });
+        seen.take(&event);
+        assert_eq!((seen.jobs[&id].job.tasks.succeeded, seen.due.len()), (4, 0));
+        // A foreign job is nothing to us.
+        seen.take(&samples::event(EventKind::JobSettled, JobId::from_number(99)));
+        assert!(seen.due.is_empty());
+        seen.take(&samples::event(EventKind::JobSettled, id));
+        assert_eq!(seen.due.len(), 1);
+        assert!(!seen.all_settled());
     }
 }

@@ -31,9 +31,10 @@ use verify::{Findings, TOLD};
 
 use crate::args;
 use crate::error::{Exit, Failure};
-use crate::output::{Format, Screen};
+use crate::output::{self, Answer, Format, Screen};
 use crate::remote::Remote;
 use crate::signals::Signals;
+use crate::table::wrapped;
 
 /// Between two looks while it runs.
 const LOOK: Duration = Duration::from_millis(250);
@@ -233,6 +234,30 @@ impl Done {
     }
 }
 
+/// The report, and for people what to try next.
+#[derive(Debug, serde::Serialize)]
+struct Told<'a> {
+    #[serde(flatten)]
+    report: &'a Report,
+    #[serde(skip)]
+    next: &'a [String],
+}
+
+/// What a demo that went well says.
+#[cfg(test)]
+pub(crate) fn sample() -> impl Answer {
+    let report: &Report = Box::leak(Box::new(report::good()));
+    Told { report, next: Vec::leak(next_without()) }
+}
+
+impl Answer for Told<'_> {
+    fn text(&self, look: output::Look) -> String {
+        let summary = self.report.summary();
+        let lines: Vec<_> = summary.lines().map(|line| wrapped(line, look.width, 2)).collect();
+        format!("{}\n\ntry next:\n  {}", lines.join("\n"), self.next.join("\n  "))
+    }
+}
+
 fn tell(
     screen: Screen,
     report: &Report,
@@ -245,14 +270,12 @@ fn tell(
     if findings.faults.len() > TOLD {
         screen.say(&format!("wrong: … and {} more", findings.faults.len() - TOLD));
     }
-    let text = |_| format!("{}\n\ntry next:\n  {}", report.summary(), next.join("\n  "));
-    screen.show(report, text)
+    screen.show(&Told { report, next })
 }
 
 fn next_without() -> Vec<String> {
     vec![
-        "ebb demo --keep       # the same, and its manager stays for: status, nodes, explain, logs"
-            .to_owned(),
+        "ebb demo --keep       # the same, and its manager stays for a look around".to_owned(),
         "ebb up                # your own manager, with a worker that nobody interrupts".to_owned(),
         "ebb run -- echo hello # there, from another terminal: a first job of your own".to_owned(),
     ]

@@ -1,18 +1,13 @@
-//! What the demo shows while it runs: on a terminal a bar, otherwise a line each few seconds.
+//! What the demo shows while it runs.
 
 use std::collections::BTreeMap;
-use std::time::{Duration, Instant};
 
 use api::view::{CostView, JobDetail, NodeView};
-use indicatif::ProgressBar;
 use model::NodeReason;
 
-use crate::commands::wait::bar;
 use crate::output::Screen;
+use crate::progress::{self, Unit};
 use crate::render::dollars;
-
-/// Between two lines where nobody sees a bar.
-const LINE_EVERY: Duration = Duration::from_secs(3);
 
 /// One look at the cluster.
 #[derive(Debug, Clone)]
@@ -22,40 +17,21 @@ pub(crate) struct Look {
     pub(crate) cost: CostView,
 }
 
-/// What was seen so far.
-pub(crate) struct Progress {
-    screen: Screen,
-    bar: ProgressBar,
-    start: Instant,
-    last_line: Option<Instant>,
-}
+/// The cluster's course.
+pub(crate) struct Progress(progress::Progress);
 
 impl Progress {
     pub(crate) fn new(screen: Screen) -> Self {
-        Self { screen, bar: bar(screen), start: Instant::now(), last_line: None }
+        Self(progress::Progress::new(screen, Unit::Tasks))
     }
 
     pub(crate) fn show(&mut self, look: &Look) {
-        let text = text(look);
-        if self.screen.live {
-            let tasks = look.job.job.tasks;
-            self.bar.set_length(tasks.total);
-            self.bar.set_position(tasks.settled());
-            self.bar.set_message(text);
-        } else if self.last_line.is_none_or(|last| last.elapsed() >= LINE_EVERY) {
-            self.last_line = Some(Instant::now());
-            let tasks = look.job.job.tasks;
-            let seconds = self.start.elapsed().as_secs();
-            self.screen.say(&format!(
-                "{seconds} s: {}/{} settled, {text}",
-                tasks.settled(),
-                tasks.total
-            ));
-        }
+        let tasks = look.job.job.tasks;
+        self.0.at(tasks.settled(), tasks.total, &text(look));
     }
 
     pub(crate) fn end(&self) {
-        self.bar.finish_and_clear();
+        self.0.end();
     }
 }
 

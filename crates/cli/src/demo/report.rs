@@ -69,32 +69,28 @@ impl Report {
     }
 }
 
+/// A demo that went well.
+#[cfg(test)]
+pub(crate) fn good() -> Report {
+    Report {
+        tasks: 300,
+        settled: 300,
+        succeeded: 300,
+        attempts: 306,
+        interrupted: 2,
+        node_lost: 4,
+        verified: true,
+        instances_launched: 7,
+        cost_micro_usd: MicroUsd(4_321),
+        on_demand_micro_usd: MicroUsd(12_345),
+        wall_ms: 12_345,
+        ..Report::default()
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    fn good() -> Report {
-        Report {
-            tasks: 300,
-            settled: 300,
-            succeeded: 300,
-            attempts: 306,
-            interrupted: 2,
-            node_lost: 4,
-            verified: true,
-            instances_launched: 7,
-            cost_micro_usd: MicroUsd(4_321),
-            on_demand_micro_usd: MicroUsd(12_345),
-            wall_ms: 12_345,
-            ..Report::default()
-        }
-    }
-
-    #[test]
-    fn the_summary_says_what_happened() {
-        insta::assert_snapshot!(good().summary());
-        insta::assert_json_snapshot!(good());
-    }
 
     #[test]
     fn each_fault_spoils_it() {

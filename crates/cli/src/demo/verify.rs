@@ -9,7 +9,7 @@ use model::{AttemptEnd, JobId, TaskId};
 use super::job::{DIGEST, OUTPUT, PACK, result};
 use super::sums::{Sums, of_gzip};
 use crate::error::Failure;
-use crate::remote::Remote;
+use crate::remote::{PAGE, Remote};
 
 /// Downloads at once.
 const PARALLEL: usize = 16;
@@ -61,7 +61,7 @@ async fn read_results(
     let mut results = BTreeMap::new();
     let mut cursor = None;
     loop {
-        let page = remote.results(job, cursor).await?;
+        let page = remote.results(job, cursor, PAGE).await?;
         for result in page.items {
             let task = result.task;
             if results.insert(task, result).is_some() {
