@@ -25,7 +25,7 @@ pub struct Config {
     pub hold_per_slot: u32,
     /// A held attempt that waited so long goes back when another node has room.
     pub held_patience_ms: u64,
-    /// Jobs in World; the rest waits in its table.
+    /// Jobs in World that may run, and as many that wait for others; the rest waits in its table.
     pub max_jobs: usize,
     /// Placements of one step: a bound on its time. What is left is placed in the next one.
     pub max_placements: u32,

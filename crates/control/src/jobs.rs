@@ -66,12 +66,18 @@ pub(crate) fn take_in(step: &mut Step<'_>, jobs: Vec<BacklogJob>) -> Reply {
 /// How many jobs of the backlog there is room for; asked only when half is free, so that the
 /// table is read in large pieces.
 pub(crate) fn room_for_backlog(world: &World, config: &Config) -> u32 {
-    let (running, _) = counts(world);
+    let (running, blocked) = counts(world);
     if world.durable.backlog.jobs == 0 || running * 2 > config.max_jobs {
         return 0;
     }
-    u32::try_from(config.max_jobs - running).unwrap_or(u32::MAX)
+    // What is handed over comes after settled jobs only, but World has yet to look these up.
+    let most = config.max_jobs.saturating_mul(MOST_IN_WORLD).saturating_sub(running + blocked);
+    u32::try_from(most.min(config.max_jobs - running)).unwrap_or(u32::MAX)
 }
+
+/// Times `max_jobs`: those that may run, as many that were submitted to wait for others, and two
+/// rounds of intake that are being looked up.
+const MOST_IN_WORLD: usize = 4;
 
 /// Ends a job early: what was never placed is cancelled at once, what runs is told to stop.
 pub(crate) fn stop(step: &mut Step<'_>, id: JobId, cause: Cause) -> Reply {

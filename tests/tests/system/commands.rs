@@ -61,7 +61,7 @@ async fn a_waiting_job_is_explained_and_stopped() {
     let job = up.rest().submit_group(group).await;
     let explain = scratch.run(&["explain", &format!("{job}.0.0")]).await;
     assert_eq!(explain.code, Some(0), "{explain:#?}");
-    assert!(explain.stdout.contains("cpu"), "{explain:#?}");
+    assert!(explain.stdout.contains("cores"), "{explain:#?}");
     let stop = scratch.run(&["stop", &job]).await;
     assert_eq!(stop.code, Some(0), "{stop:#?}");
     let detail = up.rest().settled(&job).await;

@@ -1,9 +1,12 @@
 //! A task that waits: for what.
 
 use std::cmp::Reverse;
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use model::{GroupId, GroupSpec, JobId, JobStatus, Node, Offer, TaskId, Timestamp, World};
+use model::{
+    GroupId, GroupSpec, JobId, JobStatus, Node, NodeState, Offer, TaskId, Timestamp, World,
+};
 use scheduler::{Listed, Verdict, Want, missing_ppm};
 
 use super::job::name_of;
@@ -147,7 +150,13 @@ impl<'w> Waiting<'w> {
         let all: Vec<&Node> = self.world.durable.nodes.values().collect();
         let excluded = all.iter().filter(|node| !self.spec.constraints.allow(node)).count();
         let allowed = || all.iter().filter(|node| self.spec.constraints.allow(node));
-        let closed = allowed().filter(|node| !may_work(self.world, node)).count();
+        let mut why: BTreeMap<&str, u64> = BTreeMap::new();
+        for node in allowed().filter(|node| !may_work(self.world, node)) {
+            *why.entry(no_work(node)).or_default() += 1;
+        }
+        if excluded > 0 {
+            why.insert("excluded by its constraints", excluded as u64);
+        }
         let ever = allowed().any(|node| node.capacity.holds(&self.spec.resources));
         let want = self.want();
         let judged = allowed().filter(|node| may_work(self.world, node)).map(|node| {
@@ -161,20 +170,12 @@ impl<'w> Waiting<'w> {
         let nearest = judged.min_by_key(|(rank, _)| *rank);
         let fits = nearest.as_ref().is_some_and(|((no_room, ..), _)| !no_room);
         let mut words = Vec::new();
-        match (all.len(), excluded, closed) {
-            (0, ..) => words.push("there is no node".to_owned()),
-            (_, 0, 0) => {}
-            (nodes, excluded, closed) => {
-                let mut why = Vec::new();
-                if excluded > 0 {
-                    why.push(format!("{excluded} excluded by its constraints"));
-                }
-                if closed > 0 {
-                    why.push(format!("{closed} not taking work now"));
-                }
-                let nodes = counted(nodes as u64, "node");
-                words.push(format!("of {nodes}: {}", why.join(", ")));
-            }
+        if all.is_empty() {
+            words.push("there is no node".to_owned());
+        } else if !why.is_empty() {
+            let why: Vec<String> =
+                why.into_iter().map(|(why, nodes)| format!("{nodes} {why}")).collect();
+            words.push(format!("of {}: {}", counted(all.len() as u64, "node"), Listed(&why)));
         }
         if let Some(((.., node), verdict)) = nearest {
             words.push(format!("the nearest node, {node}, {verdict}"));
@@ -204,7 +205,7 @@ impl<'w> Waiting<'w> {
             .filter(|intent| intent.request.offers.iter().any(|offer| self.suits(offer)))
             .map(|intent| u64::from(intent.open_machines()));
         let booting = self.world.durable.nodes.values().filter(|node| {
-            node.state == model::NodeState::Booting
+            node.state == NodeState::Booting
                 && node.deadline.is_none()
                 && node.offer().is_some_and(|offer| self.suits(offer))
         });
@@ -250,6 +251,17 @@ impl<'w> Waiting<'w> {
                 Buyable::Never(why, planner::nearest(&problem, &ask))
             }
         }
+    }
+}
+
+/// Why a node takes no work.
+fn no_work(node: &Node) -> &'static str {
+    match node.state {
+        NodeState::Booting => "booting",
+        NodeState::Ready if node.takes_work() => "suspect: not heard of for a while",
+        NodeState::Ready | NodeState::Draining => "draining",
+        NodeState::Retiring => "being ended",
+        NodeState::Gone => "gone",
     }
 }
 
