@@ -207,7 +207,7 @@ fn history(seed: u64, steps: u32) -> (Scenario, Rules) {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 150, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 100, ..ProptestConfig::default() })]
     #[test]
     fn the_rules_hold(seed: u64) {
         history(seed, 150);
