@@ -96,11 +96,36 @@ impl<S: Send + Sync, T: DeserializeOwned> FromRequestParts<S> for Params<T> {
     type Rejection = Failure;
 
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Failure> {
+        let query = parts.uri.query().unwrap_or_default();
+        if std::str::from_utf8(&unescaped(query)).is_err() {
+            return Err(Failure::malformed("query: not UTF-8"));
+        }
         match Query::<T>::try_from_uri(&parts.uri) {
             Ok(Query(params)) => Ok(Self(params)),
             Err(fault) => Err(Failure::malformed(format!("query: {}", fault.body_text()))),
         }
     }
+}
+
+/// With each `%XX` as the byte that it stands for: whoever reads the query takes bytes that are no
+/// text for other text, silently.
+fn unescaped(query: &str) -> Vec<u8> {
+    let digit = |byte: Option<&u8>| char::from(*byte?).to_digit(16);
+    let (bytes, mut out, mut at) = (query.as_bytes(), Vec::with_capacity(query.len()), 0);
+    while let Some(byte) = bytes.get(at) {
+        let escaped = digit(bytes.get(at + 1)).zip(digit(bytes.get(at + 2)));
+        match escaped.filter(|_| *byte == b'%') {
+            Some((high, low)) => {
+                out.extend(u8::try_from(high * 16 + low));
+                at += 3;
+            }
+            None => {
+                out.push(*byte);
+                at += 1;
+            }
+        }
+    }
+    out
 }
 
 /// No query at all: a parameter that is not known is a mistake here as elsewhere.

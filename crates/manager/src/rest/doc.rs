@@ -6,6 +6,7 @@ use std::fmt;
 
 use api::job_document;
 use api::problem::{Problem, ProblemKind};
+use api::sync::Proof;
 use api::view::TokenRequest;
 use axum::Extension;
 use axum::http::{HeaderValue, header};
@@ -99,6 +100,9 @@ pub(super) fn finish(document: &OpenApi) -> Value {
     if let Some(Value::Object(schemas)) = document.pointer_mut("/components/schemas") {
         schemas.extend(job_document::schemas());
         schemas.values_mut().for_each(one_variant);
+        if let Some(proof) = schemas.get_mut(Proof::name().as_ref()) {
+            closed_variants(proof);
+        }
         schemas.insert(TokenRequest::name().into_owned(), tokens::request_schema());
     }
     document
@@ -147,6 +151,15 @@ fn one_variant(schema: &mut Value) {
         if keys == 1 && required == 1 {
             variant.insert("additionalProperties".to_owned(), false.into());
         }
+    }
+}
+
+/// An enum that denies unknown fields denies them within its variants, too.
+fn closed_variants(schema: &mut Value) {
+    let variants = schema.get_mut("oneOf").and_then(Value::as_array_mut);
+    let properties = variants.into_iter().flatten().filter_map(|it| it.get_mut("properties"));
+    for inner in properties.filter_map(Value::as_object_mut).flat_map(Map::values_mut) {
+        inner["additionalProperties"] = false.into();
     }
 }
 

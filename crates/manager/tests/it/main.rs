@@ -3,13 +3,19 @@
 
 mod closed;
 mod cloud;
+mod dependencies;
 mod events;
 mod idempotency;
 mod input;
+mod items;
 mod leadership;
+mod liar;
 mod logs;
 mod metrics;
+mod openapi;
+mod patch;
 mod retention;
+mod retry;
 mod scene;
 mod shutdown;
 mod tokens;
