@@ -85,7 +85,7 @@ TOKEN_CREATE: "  ebb token create --name laptop            for a user; put it in
 
 TOKEN_LIST: "  ebb token list"
 
-TOKEN_REVOKE: "  ebb token revoke tok_…            its id is in: ebb token list"
+TOKEN_REVOKE: "  ebb token revoke 1867eb418a849be1  its id is in: ebb token list"
 
 COMPLETIONS: "  ebb completions bash > ~/.local/share/bash-completion/completions/ebb
   ebb completions zsh > ~/.zfunc/_ebb

@@ -36,7 +36,10 @@ use logging::Quiet;
 use output::Screen;
 
 fn main() -> ExitCode {
-    let cli = Cli::parse();
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(fault) => return misused(&fault),
+    };
     // What needs no runtime goes first: the spawner is one process a node, and small.
     let cli = match cli.command {
         Command::Spawner(args) => return commands::worker::spawner(args),
@@ -55,6 +58,23 @@ fn main() -> ExitCode {
             failure.exit()
         }
     };
+    ExitCode::from(exit.code())
+}
+
+/// Prints the help that was asked for, or says what is wrong with the words: as JSON, if they ask
+/// for that.
+fn misused(fault: &clap::Error) -> ExitCode {
+    let words: Vec<_> = std::env::args().collect();
+    if fault.use_stderr() && output::wants_json(&words) {
+        let told = fault.to_string();
+        let cause = told.lines().next().unwrap_or_default();
+        let failure = Failure::usage(cause.strip_prefix("error: ").unwrap_or(cause));
+        Screen::new(output::Format::Json).fail(&failure.next("ebb COMMAND --help"));
+    } else {
+        // Nobody is left to tell that the stream is closed.
+        let _ = fault.print();
+    }
+    let exit = if fault.use_stderr() { Exit::Usage } else { Exit::Ok };
     ExitCode::from(exit.code())
 }
 

@@ -17,6 +17,14 @@ pub(crate) enum Format {
     Json,
 }
 
+/// Whether the words of a command line that is not understood ask for JSON.
+pub(crate) fn wants_json(words: &[String]) -> bool {
+    let ours = words.split(|word| word == "--").next().unwrap_or_default();
+    let pair = |pair: &[String]| matches!(pair[0].as_str(), "-o" | "--output") && pair[1] == "json";
+    ours.windows(2).any(pair)
+        || ours.iter().any(|word| matches!(word.as_str(), "-ojson" | "-o=json" | "--output=json"))
+}
+
 /// A colour of a word.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Tone {
@@ -161,6 +169,13 @@ pub(crate) fn write_all(to: &mut impl Write, bytes: &[u8]) -> Result<(), Failure
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn misunderstood_words_are_answered_in_the_form_they_ask_for() {
+        let of = |line: &str| wants_json(&line.split(' ').map(str::to_owned).collect::<Vec<_>>());
+        assert!(of("ebb nope --output json") && of("ebb -o json x") && of("ebb x --output=json"));
+        assert!(!of("ebb nope") && !of("ebb run -- x -o json") && !of("ebb --output"));
+    }
 
     #[test]
     fn only_a_terminal_gets_colours() {

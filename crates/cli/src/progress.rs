@@ -17,7 +17,6 @@ const LINE_EVERY: Duration = Duration::from_secs(3);
 pub(crate) enum Unit {
     Tasks,
     Jobs,
-    Files,
     Bytes,
 }
 
@@ -33,7 +32,6 @@ impl Unit {
         match self {
             Self::Tasks => " tasks",
             Self::Jobs => " jobs",
-            Self::Files => " files",
             Self::Bytes => "",
         }
     }
@@ -72,7 +70,7 @@ impl Progress {
         let target =
             if screen.live { ProgressDrawTarget::stderr() } else { ProgressDrawTarget::hidden() };
         let bar = ProgressBar::with_draw_target(Some(0), target);
-        if let Ok(style) = ProgressStyle::with_template("{bar:20.cyan/blue} {wide_msg}") {
+        if let Ok(style) = ProgressStyle::with_template("{bar:10.cyan/blue} {wide_msg}") {
             bar.set_style(style);
         }
         Self { screen, unit, bar, start: Instant::now(), first: None, last_line: None }
@@ -139,8 +137,8 @@ mod tests {
             "3.0 MiB/300.0 MiB, 1.5 MiB/s, 3m 18s left"
         );
         assert_eq!(
-            text(Unit::Files, Duration::from_secs(1), [0, 1, 1], "20 MiB"),
-            "1/1 files, 1.0/s, 0s left; 20 MiB"
+            text(Unit::Jobs, Duration::from_secs(1), [0, 1, 1], "done"),
+            "1/1 jobs, 1.0/s, 0s left; done"
         );
         // Nothing has moved since we look: no rate, and no promise.
         assert_eq!(at(Unit::Jobs, 60, [5, 5, 9]), "5/9 jobs");

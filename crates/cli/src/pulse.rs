@@ -71,3 +71,59 @@ impl Pulse {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::io::{BufRead, BufReader, Write};
+    use std::net::TcpListener;
+
+    use api::event::EventKind;
+    use model::JobId;
+
+    use super::*;
+    use crate::discovery::Endpoint;
+
+    const HEAD: &str = "HTTP/1.1 200 OK\r\nconnection: close\r\n\r\n";
+    const ABSENT: &str = "HTTP/1.1 404 Not Found\r\nconnection: close\r\n\r\n";
+
+    /// Gives these answers, a connection each, and then none.
+    fn serve(answers: Vec<String>) -> Remote {
+        let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+        let url = format!("http://{}", listener.local_addr().expect("bound"));
+        std::thread::spawn(move || {
+            for answer in answers {
+                let (mut stream, _) = listener.accept().expect("a client");
+                let lines = BufReader::new(&stream).lines().map(|line| line.expect("text"));
+                assert!(lines.take_while(|line| !line.is_empty()).count() > 0);
+                stream.write_all(answer.as_bytes()).expect("written");
+            }
+        });
+        Remote::new(&Endpoint { url, token: "ebbu_x".into(), data_dir: None }).expect("a client")
+    }
+
+    #[tokio::test]
+    async fn events_come_as_they_come_and_their_end_is_a_look() {
+        let job = JobId::from_number(7);
+        let event = crate::samples::event(EventKind::JobSettled, job);
+        let data = serde_json::to_string(&event).expect("JSON");
+        let remote = serve(vec![format!("{HEAD}data: {data}\n\n")]);
+        let query = EventsQuery { job: Some(job), ..EventsQuery::default() };
+        let mut pulse = Pulse::new(&remote, query).await;
+        let hour = Duration::from_secs(3600);
+        assert_eq!(pulse.next(hour).await.map(|event| event.kind), Some(EventKind::JobSettled));
+        // Nothing more, and so on: a look each time, without an hour's wait.
+        assert_eq!(pulse.next(hour).await, None);
+        assert_eq!(pulse.next(hour).await, None);
+        assert!(pulse.stream.is_none());
+    }
+
+    #[tokio::test]
+    async fn without_a_stream_we_ask_ever_more_seldom() {
+        let remote = serve(vec![ABSENT.to_owned()]);
+        let mut pulse = Pulse::new(&remote, EventsQuery::default()).await;
+        for _ in 0..3 {
+            assert_eq!(pulse.next(Duration::from_millis(1)).await, None);
+        }
+        assert_eq!(pulse.pause, FIRST_PAUSE * 8);
+    }
+}

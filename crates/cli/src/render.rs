@@ -5,7 +5,7 @@ mod nodes;
 
 use model::{Clamp, JobStatus, MicroUsd, TaskStatus, Timestamp, format_duration};
 
-pub(crate) use jobs::{attempts, counts, jobs, tasks};
+pub(crate) use jobs::{attempts, counts, jobs, task, tasks};
 
 use crate::output::{Paint, Tone};
 

@@ -145,22 +145,24 @@ pub(crate) fn outputs() -> Vec<OutputView> {
 }
 
 pub(crate) fn tokens() -> Vec<TokenView> {
+    let created_at = NOW.plus_ms(-60_000);
     let join = TokenView {
-        id: "tok_1".into(),
+        id: "1867eb418a849be1".into(),
         purpose: TokenPurpose::Join,
         name: "rack 3".into(),
         node: None,
         uses_left: Some(2),
         expires_at: Some(NOW.plus_ms(3_600_000)),
-        created_at: NOW.plus_ms(-60_000),
+        created_at,
     };
     let user = TokenView {
-        id: "tok_2".into(),
+        id: "36a2837e89eae910".into(),
         purpose: TokenPurpose::User,
         name: "laptop".into(),
+        node: None,
         uses_left: None,
         expires_at: None,
-        ..join.clone()
+        created_at,
     };
     vec![join, user]
 }

@@ -131,7 +131,7 @@ fn cluster() -> Vec<Shown> {
         answer("cost", "", &samples::cost()),
         answer("token create", "", &TokenMade { token: "ebbj_secret".into(), view }),
         answer("token list", "", &page(samples::tokens())),
-        answer("token revoke", "", &Revoked { revoked: "tok_1" }),
+        answer("token revoke", "", &Revoked { revoked: "1867eb418a849be1" }),
     ]
 }
 

@@ -3,8 +3,8 @@
 use api::view::Explanation;
 
 use super::{Client, nodes};
-use crate::error::{Exit, Failure};
-use crate::selector::{Selector, task_of};
+use crate::error::{Exit, Failure, Kind};
+use crate::selector::{JobSelector, Selector, task_of};
 
 pub(crate) async fn explain(client: &Client, text: &str) -> Result<Exit, Failure> {
     let explanation = match of_node(client, text).await? {
@@ -30,7 +30,18 @@ async fn of_node(client: &Client, text: &str) -> Result<Option<Explanation>, Fai
 }
 
 async fn of_work(client: &Client, text: &str) -> Result<Explanation, Failure> {
-    match text.parse().map_err(Failure::usage)? {
+    let selector = text.parse().map_err(Failure::usage)?;
+    if let Selector::Job(job @ JobSelector::Prefix(_)) = &selector {
+        let found = client.select_one(job).await;
+        // It may have been meant as either.
+        let id = found.map_err(|failure| match failure.kind {
+            Kind::NotFound => Failure::not_found(format!("no job, task or node is `{text}`"))
+                .next("ebb status, or: ebb nodes"),
+            _ => failure,
+        })?;
+        return client.remote.explain_job(id).await;
+    }
+    match selector {
         Selector::Task(job, group, index) => {
             let id = task_of(client.select_one(&job).await?, group, index);
             client.remote.explain_task(id).await

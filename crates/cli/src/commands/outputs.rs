@@ -154,7 +154,7 @@ async fn fetch(
     let cannot = |fault: std::io::Error| {
         Failure::local(format!("cannot write {}: {fault}", place.display()))
     };
-    let folder = place.parent().unwrap_or(Path::new("."));
+    let folder = place.parent().unwrap_or_else(|| Path::new("."));
     tokio::fs::create_dir_all(folder).await.map_err(cannot)?;
     let mut name = place.file_name().unwrap_or_default().to_owned();
     name.push(".part");

@@ -37,7 +37,7 @@ pub(crate) struct TaskDetail {
 
 impl Answer for TaskDetail {
     fn text(&self, look: Look) -> String {
-        let mut text = render::tasks(std::slice::from_ref(&self.task), look);
+        let mut text = render::task(&self.task, look);
         if !self.attempts.is_empty() {
             text = format!("{text}\n\n{}", render::attempts(&self.attempts, look));
         }
@@ -105,7 +105,7 @@ async fn subject(client: &Client, args: &args::Status) -> Result<Subject, Failur
 impl Subject {
     async fn look(&self, remote: &Remote) -> Result<Seen, Failure> {
         Ok(match self {
-            Self::All { all } => Seen::Overview(Box::new(overview(remote, *all).await?)),
+            Self::All { all } => Seen::Overview(Box::new(Box::pin(overview(remote, *all)).await?)),
             Self::Job { id, all: false } => Seen::Job(Box::new(remote.job(*id).await?)),
             Self::Job { id, all: true } => {
                 let (job, task_list) = tokio::try_join!(remote.job(*id), remote.tasks(*id))?;

@@ -5,7 +5,7 @@ use serde::Serialize;
 
 use super::Client;
 use crate::args;
-use crate::error::{Exit, Failure};
+use crate::error::{Exit, Failure, Kind};
 use crate::output::{Answer, Look};
 use crate::render;
 use crate::table::{Column, col, table};
@@ -46,7 +46,11 @@ pub(crate) async fn token(client: &Client, command: &args::Token) -> Result<Exit
             client.screen.show(&page)?;
         }
         args::Token::Revoke { id } => {
-            client.remote.remove_token(id).await?;
+            let gone = client.remote.remove_token(id).await;
+            gone.map_err(|failure| match failure.kind {
+                Kind::NotFound => failure.next("ebb token list"),
+                _ => failure,
+            })?;
             client.screen.show(&Revoked { revoked: id })?;
         }
     }

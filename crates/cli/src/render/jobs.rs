@@ -3,7 +3,7 @@
 use api::view::{
     AttemptView, JobDetail, JobView, OutputView, Page, Submitted, TaskCounts, TaskView,
 };
-use model::{format_duration, limits};
+use model::{TaskStatus, format_duration, limits};
 
 use super::{ago, dollars, job_status, many, short, task_tone, word};
 use crate::output::{Answer, Look};
@@ -74,10 +74,7 @@ const GROUPS: usize = 12;
 impl Answer for JobDetail {
     fn text(&self, look: Look) -> String {
         let mut lines = vec![head(&self.job, look)];
-        let mut tell = |name: &str, text: &str| {
-            let indent = 9;
-            lines.push(wrapped(&format!("  {name:<6} {text}"), look.width, indent));
-        };
+        let mut tell = |name: &str, text: &str| lines.push(fact(name, text, look));
         let tasks = self.job.tasks;
         tell(
             "tasks",
@@ -99,6 +96,11 @@ impl Answer for JobDetail {
         lines.extend(next(&self.job));
         lines.join("\n")
     }
+}
+
+/// A line below a head.
+fn fact(name: &str, text: &str, look: Look) -> String {
+    wrapped(&format!("  {name:<6} {text}"), look.width, 9)
 }
 
 fn head(job: &JobView, look: Look) -> String {
@@ -137,6 +139,33 @@ fn next(job: &JobView) -> Option<String> {
     (waits && !job.status.is_settled()).then(|| format!("  next   ebb explain {id}"))
 }
 
+/// One task.
+pub(crate) fn task(task: &TaskView, look: Look) -> String {
+    let mut head = vec![task.id.to_string()];
+    let status = look.paint.paint(&word(&task.status), task_tone(task.status));
+    head.push(match &task.cause {
+        Some(cause) => format!("{status} ({})", word(cause)),
+        None => status,
+    });
+    head.extend((task.attempt > 0).then(|| format!("attempt {}", task.attempt)));
+    head.extend(task.exit_code.map(|code| format!("exit code {code}")));
+    let mut lines = vec![head.join("  ")];
+    let mut tell = |name: &str, text: &str| lines.push(fact(name, text, look));
+    if let Some(node) = task.node {
+        tell("node", &node.to_string());
+    }
+    let ended = ended(task);
+    if !ended.is_empty() {
+        tell("before", &ended);
+    }
+    match task.status {
+        TaskStatus::Failed => tell("next", &format!("ebb logs {} --stderr", task.id)),
+        TaskStatus::Waiting => tell("next", &format!("ebb explain {}", task.id)),
+        _ => {}
+    }
+    lines.join("\n")
+}
+
 /// Tasks, one a line.
 pub(crate) fn tasks(tasks: &[TaskView], look: Look) -> String {
     const COLUMNS: [Column; 7] = [
@@ -145,8 +174,8 @@ pub(crate) fn tasks(tasks: &[TaskView], look: Look) -> String {
         col("CAUSE"),
         col("ATTEMPT").right(),
         col("EXIT").right(),
-        col("NODE").spare(1),
-        col("ENDED").spare(2),
+        col("NODE").spare(2),
+        col("BEFORE").cut(14).spare(1),
     ];
     let rows = tasks.iter().map(|task| {
         vec![

@@ -18,7 +18,7 @@ impl Answer for Page<NodeView> {
             col("CPU").right(),
             col("MEMORY").right().spare(2),
             col("AN HOUR").right().spare(3),
-            col("POOL").cut(8).spare(4),
+            col("WHERE").cut(8).spare(4),
             col("NAME").cut(6).spare(1),
         ];
         if self.items.is_empty() {
@@ -41,6 +41,12 @@ fn row(node: &NodeView, look: Look) -> Vec<String> {
         }
         _ => node.reason.as_ref().map(word).unwrap_or_default(),
     };
+    // What was bought has a pool, and a name of the cloud's; what joined has its own.
+    let name = node.name.clone().unwrap_or_default();
+    let (place, name) = match &node.pool {
+        Some(pool) => (pool.to_string(), name),
+        None => (format!("static {name}"), String::new()),
+    };
     vec![
         node.id.clone(),
         look.paint.paint(&node.state, tone),
@@ -50,8 +56,8 @@ fn row(node: &NodeView, look: Look) -> Vec<String> {
         format!("{}/{}m", node.reserved.cpu_millis, node.capacity.cpu_millis),
         format!("{}/{} MiB", node.reserved.memory_mib, node.capacity.memory_mib),
         dollars(node.price_micro_usd_hour),
-        node.pool.as_ref().map_or_else(|| "static".to_owned(), ToString::to_string),
-        node.name.clone().unwrap_or_default(),
+        place,
+        name,
     ]
 }
 
