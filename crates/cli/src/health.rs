@@ -6,7 +6,7 @@ use serde::Serialize;
 
 use crate::output::{Answer, Look, Tone};
 use crate::render::{self, ago, dollars, many};
-use crate::table::wrapped;
+use crate::table::{plain, wrapped};
 
 /// A job that failed this long ago is no news.
 const LATELY_MS: u64 = 3_600_000;
@@ -14,6 +14,8 @@ const LATELY_MS: u64 = 3_600_000;
 const WAITS_MS: u64 = 60_000;
 /// Lines of the smallest usual terminal, but for the prompt.
 const LINES: usize = 23;
+/// Reasons of a trouble that are told; `ebb explain` tells all.
+const REASONS: usize = 3;
 /// Troubles that are told; more are seldom independent.
 const TROUBLES: usize = 4;
 
@@ -21,6 +23,9 @@ const TROUBLES: usize = 4;
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub(crate) struct Trouble {
     pub(crate) what: String,
+    /// The manager's reasons, such as who refuses machines and until when.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub(crate) why: Vec<String>,
     pub(crate) next: String,
 }
 
@@ -57,6 +62,22 @@ pub(crate) struct Facts {
     pub(crate) jobs: Vec<JobView>,
     pub(crate) nodes: Vec<NodeView>,
     pub(crate) cost: CostView,
+    /// Why the job waits that should not.
+    pub(crate) why: Vec<String>,
+}
+
+impl Facts {
+    /// The job that waits though it should run, or that nobody is there to run: worth to be
+    /// explained.
+    pub(crate) fn puzzle(&self, now: Timestamp) -> Option<JobId> {
+        let serving = living(&self.nodes).any(serves);
+        let nobody = !serving && !living(&self.nodes).any(comes);
+        let idle = serving && living(&self.nodes).all(|node| node.running == 0);
+        let long = |job: &JobView| now.since(job.submitted_at) > WAITS_MS;
+        let waiting = self.jobs.iter().filter(|job| is_waiting(job));
+        // The oldest: it has waited longest.
+        waiting.filter(|job| nobody || idle && long(job)).map(|job| job.id).min()
+    }
 }
 
 impl Overview {
@@ -111,27 +132,11 @@ fn comes(node: &NodeView) -> bool {
 /// What is wrong, the worst first.
 fn troubles(facts: &Facts, now: Timestamp) -> Vec<Trouble> {
     let mut troubles = Vec::new();
-    let mut tell = |what: String, next: String| troubles.push(Trouble { what, next });
+    let mut tell = |what: String, next: String| {
+        troubles.push(Trouble { what, why: Vec::new(), next });
+    };
     if let Some(why) = &facts.not_ready {
         tell(format!("nobody leads ({why}): jobs are kept, nothing starts"), "ebb doctor".into());
-    }
-    let unsettled = facts.unsettled.running + facts.unsettled.waiting;
-    let waits = facts.jobs.iter().find(|job| is_waiting(job));
-    let explained = |job: Option<&JobView>| {
-        job.map_or_else(|| "ebb nodes --all".to_owned(), |job| format!("ebb explain {}", job.id))
-    };
-    let serving = living(&facts.nodes).any(serves);
-    if unsettled > 0 && !serving && !living(&facts.nodes).any(comes) {
-        let what = format!("{} and no node to run on", many(unsettled, "unsettled job"));
-        let draining = living(&facts.nodes).any(|node| node.state == "draining");
-        let next = if draining { "ebb nodes; ebb undrain NODE".into() } else { explained(waits) };
-        tell(what, next);
-    }
-    let idle = living(&facts.nodes).all(|node| node.running == 0);
-    let long = |job: &&JobView| is_waiting(job) && now.since(job.submitted_at) > WAITS_MS;
-    if let Some(job) = facts.jobs.iter().rfind(long).filter(|_| serving && idle) {
-        let age = ago(job.submitted_at, now);
-        tell(format!("{} waits for {age} beside idle nodes", job.id), explained(Some(job)));
     }
     for node in living(&facts.nodes).filter(|node| node.state == "suspect") {
         tell(format!("{} does not answer", node.id), format!("ebb explain {}", node.id));
@@ -140,15 +145,37 @@ fn troubles(facts: &Facts, now: Timestamp) -> Vec<Trouble> {
     match failed[..] {
         [] => {}
         [id] => tell(format!("{id} failed within the last hour"), format!("ebb status {id}")),
-        [id, ..] => tell(
-            format!(
-                "{} failed within the last hour, {id} the last",
-                many(number(failed.len()), "job")
-            ),
-            format!("ebb status {id}"),
-        ),
+        [id, ..] => {
+            let jobs = many(number(failed.len()), "job");
+            let what = format!("{jobs} failed within the last hour, {id} the last");
+            tell(what, format!("ebb status {id}"));
+        }
     }
+    let at = usize::from(facts.not_ready.is_some());
+    troubles.splice(at..at, stuck(facts, now));
     troubles
+}
+
+/// Work that nobody does.
+fn stuck(facts: &Facts, now: Timestamp) -> Option<Trouble> {
+    let puzzle = facts.puzzle(now);
+    let explained =
+        puzzle.map_or_else(|| "ebb nodes --all".to_owned(), |id| format!("ebb explain {id}"));
+    let why: Vec<_> = facts.why.iter().take(REASONS).cloned().collect();
+    if living(&facts.nodes).any(serves) {
+        let job = facts.jobs.iter().find(|job| Some(job.id) == puzzle)?;
+        let age = ago(job.submitted_at, now);
+        let what = format!("{} waits for {age} beside idle nodes", job.id);
+        return Some(Trouble { what, why, next: explained });
+    }
+    let unsettled = facts.unsettled.running + facts.unsettled.waiting;
+    if unsettled == 0 || living(&facts.nodes).any(comes) {
+        return None;
+    }
+    let what = format!("{} and no node to run on", many(unsettled, "unsettled job"));
+    let draining = living(&facts.nodes).any(|node| node.state == "draining");
+    let next = if draining { "ebb nodes, then: ebb undrain NODE".to_owned() } else { explained };
+    Some(Trouble { what, why, next })
 }
 
 fn is_waiting(job: &JobView) -> bool {
@@ -175,11 +202,12 @@ impl Answer for Overview {
         let mut lines = vec![wrapped(&head, look.width, 2)];
         for trouble in self.troubles.iter().take(TROUBLES) {
             // With one it is in the first line already.
-            let line = match self.troubles.len() {
-                1 => format!("  next: {}", trouble.next),
-                _ => format!("  - {}; next: {}", trouble.what, trouble.next),
-            };
-            lines.push(wrapped(&line, look.width, 4));
+            if self.troubles.len() > 1 {
+                lines.push(wrapped(&format!("  - {}", trouble.what), look.width, 4));
+            }
+            let reasons = trouble.why.iter().map(|why| format!("    {}", plain(why)));
+            lines.extend(reasons.map(|why| wrapped(&why, look.width, 6)));
+            lines.push(wrapped(&format!("    next: {}", trouble.next), look.width, 6));
         }
         lines.push(String::new());
         let footer = self.footer();
@@ -249,6 +277,7 @@ mod tests {
             jobs: vec![samples::job(7), settled],
             nodes: samples::nodes(),
             cost: samples::cost(),
+            why: vec![],
         }
     }
 
@@ -268,34 +297,38 @@ mod tests {
         insta::assert_snapshot!(first_lines(none), @"
         not well: 1 unsettled job and no node to run on; 0 nodes, 1 job running, 0
           waiting
-          next: ebb nodes --all
+            next: ebb nodes --all
         ");
         let leaderless = Facts { not_ready: Some("this replica does not lead".into()), ..facts() };
         insta::assert_snapshot!(first_lines(leaderless), @"
         not well: nobody leads (this replica does not lead): jobs are kept, nothing
           starts; 1 node, 1 job running, 0 waiting
-          next: ebb doctor
+            next: ebb doctor
         ");
         let mut waiting = facts();
         waiting.jobs[0].status = JobStatus::Waiting;
         waiting.nodes.remove(0);
+        waiting.unsettled = Unsettled { running: 0, waiting: 1, more: false };
+        waiting.why = samples::explanation().details;
         insta::assert_snapshot!(first_lines(waiting), @"
-        not well: job_0000000000007 waits for 1m 23s beside idle nodes; 1 node, 1 job
-          running, 0 waiting
-          next: ebb explain job_0000000000007
+        not well: job_0000000000007 waits for 1m 23s beside idle nodes; 1 node, 0 jobs
+          running, 1 waiting
+            node_0000000000003 lacks cpu: 500m asked, 0m free
+            2 machines are on order (intent_0000000000005)
+            next: ebb explain job_0000000000007
         ");
         let mut suspect = facts();
         suspect.nodes[0].state = "suspect".into();
         insta::assert_snapshot!(first_lines(suspect), @"
         not well: node_0000000000003 does not answer; 1 node, 1 job running, 0 waiting
-          next: ebb explain node_0000000000003
+            next: ebb explain node_0000000000003
         ");
         let mut failed = facts();
         failed.jobs[1].status = JobStatus::Failed;
         insta::assert_snapshot!(first_lines(failed), @"
         not well: job_0000000000006 failed within the last hour; 1 node, 1 job running,
           0 waiting
-          next: ebb status job_0000000000006
+            next: ebb status job_0000000000006
         ");
     }
 
@@ -335,10 +368,14 @@ mod tests {
         insta::assert_snapshot!(text, @"
         not well: 11 troubles; 0 nodes, 1 job running, 0 waiting
           - nobody leads (this replica does not lead and nobody else seems to either):
-            jobs are kept, nothing starts; next: ebb doctor
-          - 1 unsettled job and no node to run on; next: ebb nodes --all
-          - node_0000000000003 does not answer; next: ebb explain node_0000000000003
-          - node_0000000000003 does not answer; next: ebb explain node_0000000000003
+            jobs are kept, nothing starts
+            next: ebb doctor
+          - 1 unsettled job and no node to run on
+            next: ebb nodes --all
+          - node_0000000000003 does not answer
+            next: ebb explain node_0000000000003
+          - node_0000000000003 does not answer
+            next: ebb explain node_0000000000003
 
         JOB                NAME                         STATUS   SETTLED  FAILED  AGE
         job_0000000000018  a-name-that-is-longer-than…  failed  750/2000       7  1m 23s
@@ -348,11 +385,7 @@ mod tests {
         job_0000000000014  a-name-that-is-longer-than…  failed  750/2000       7  1m 23s
         job_0000000000013  a-name-that-is-longer-than…  failed  750/2000       7  1m 23s
         job_0000000000012  a-name-that-is-longer-than…  failed  750/2000       7  1m 23s
-        job_0000000000011  a-name-that-is-longer-than…  failed  750/2000       7  1m 23s
-        job_0000000000010  a-name-that-is-longer-than…  failed  750/2000       7  1m 23s
-        job_000000000000z  a-name-that-is-longer-than…  failed  750/2000       7  1m 23s
-        job_000000000000y  a-name-that-is-longer-than…  failed  750/2000       7  1m 23s
-        … and 29 more; `ebb status --all` lists them
+        … and 33 more; `ebb status --all` lists them
 
         nodes  8 suspect; 120 tasks on them
         cost   $0.1205 so far ($0.3012 on-demand), $0.4640 an hour now

@@ -22,6 +22,8 @@ use crate::remote::Remote;
 
 /// A file up to this long goes into the document.
 pub(crate) const INLINE_BYTES: u64 = 1 << 20;
+/// The manager takes no more in one upload.
+const MOST_BYTES: u64 = 256 << 20;
 /// Faults of one file that are told.
 const FAULTS: usize = 100;
 /// Sent at once.
@@ -71,6 +73,10 @@ impl ItemsFile {
         match count {
             _ if !faults.is_empty() => Err(BadItems::Lines(faults)),
             0 => Err(BadItems::File(format!("{name} has no line"))),
+            _ if bytes > MOST_BYTES => {
+                let most = crate::progress::bytes(MOST_BYTES);
+                Err(BadItems::File(format!("{name} is longer than {most}; split it into groups")))
+            }
             _ if count > limits::TASKS => {
                 Err(BadItems::File(format!("{name} has more than {} lines", limits::TASKS)))
             }

@@ -96,6 +96,7 @@ fn looked_at() -> Vec<Shown> {
         jobs: vec![samples::job(8), samples::job(7)],
         nodes: samples::nodes(),
         cost: samples::cost(),
+        why: vec![],
     };
     let task = samples::task(17);
     let attempts = vec![samples::attempt(task.id)];

@@ -243,6 +243,10 @@ async fn overview(remote: &Remote, all: bool) -> Result<Overview, Failure> {
     if !all {
         jobs.truncate(usize::try_from(LATEST).unwrap_or(usize::MAX));
     }
-    let facts = Facts { not_ready, unsettled, jobs, nodes, cost };
+    let mut facts = Facts { not_ready, unsettled, jobs, nodes, cost, why: Vec::new() };
+    if let Some(id) = facts.puzzle(now()) {
+        // Only the leader can say; that there is none is told already.
+        facts.why = remote.explain_job(id).await.map(|told| told.details).unwrap_or_default();
+    }
     Ok(Overview::new(facts, all, now()))
 }
