@@ -17,6 +17,14 @@ pub struct JobDocument;
 #[derive(Debug)]
 pub struct JobPatchDocument;
 
+/// Many documents of `POST /v1/jobs`, one a line.
+#[derive(Debug)]
+pub struct JobsDocument;
+
+/// The texts of `POST /v1/items`, one a line.
+#[derive(Debug)]
+pub struct ItemsDocument;
+
 /// Stands in the generated document until [`schemas`] take its place.
 macro_rules! by_hand {
     ($($name:ident),*) => {$(
@@ -32,10 +40,8 @@ macro_rules! by_hand {
         }
     )*};
 }
-by_hand!(JobDocument, JobPatchDocument);
+by_hand!(JobDocument, JobPatchDocument, JobsDocument, ItemsDocument);
 
-/// Jobs that a job may come after.
-const AFTER: usize = 64;
 /// All of it without NUL, which neither a process nor Postgres takes.
 const TEXT: &str = r"^[^\x00]*$";
 /// Printable, and not only spaces.
@@ -45,6 +51,8 @@ const SIZE: &str =
     r"^([0-9]{1,6}(\.[0-9]{1,3})?(KiB|MiB|GiB|kB|MB|GB)|[0-9]{1,3}(\.[0-9]{1,3})?(TiB|TB))$";
 /// At least a millisecond, at most ten years.
 const DURATION: &str = r"^(([1-9][0-9]{0,2}d)([1-9][0-9]{0,3}h)?([1-9][0-9]{0,5}m)?([1-9][0-9]{0,6}s)?([1-9][0-9]{0,9}ms)?|([1-9][0-9]{0,3}h)([1-9][0-9]{0,5}m)?([1-9][0-9]{0,6}s)?([1-9][0-9]{0,9}ms)?|([1-9][0-9]{0,5}m)([1-9][0-9]{0,6}s)?([1-9][0-9]{0,9}ms)?|([1-9][0-9]{0,6}s)([1-9][0-9]{0,9}ms)?|[1-9][0-9]{0,9}ms)$";
+/// A variable's name that is not one of ours.
+const VARIABLE: &str = r"^(E|EB|EBB|([^E=\x00]|E[^B=\x00]|EB[^B=\x00]|EBB[^_=\x00])[^=\x00]*)$";
 /// Relative, and no part is `..`.
 const OUTPUT: &str = r"^([^/.\x00][^/\x00]*|\.([^/.\x00][^/\x00]*)?|\.\.[^/\x00]+)(/([^/.\x00][^/\x00]*|\.([^/.\x00][^/\x00]*)?|\.\.[^/\x00]+)?)*$";
 const JOB_ID: &str = "^job_[0-7][0-9a-hjkmnp-tv-z]{12}$";
@@ -56,6 +64,8 @@ pub fn schemas() -> Map<String, Value> {
     let all = [
         ("JobDocument", job()),
         ("JobPatchDocument", patch()),
+        ("JobsDocument", lines("Documents, one a line.", &reference("JobDocument"))),
+        ("ItemsDocument", lines("JSON strings, one a line.", &text(limits::TEXT_BYTES))),
         ("GroupDocument", group()),
         ("ResourcesDocument", resources()),
         ("RestartDocument", restart()),
@@ -68,6 +78,15 @@ fn described(text: &str, mut schema: Value) -> Value {
         schema.insert("description".to_owned(), text.into());
     }
     schema
+}
+
+fn reference(name: &str) -> Value {
+    json!({"$ref": format!("#/components/schemas/{name}")})
+}
+
+/// A body of lines is described as the list of them.
+fn lines(what: &str, line: &Value) -> Value {
+    described(what, json!({"type": "array", "minItems": 1, "items": line}))
 }
 
 fn name() -> Value {
@@ -110,7 +129,7 @@ fn job_after() -> Value {
     let id = json!({"type": "string", "pattern": JOB_ID});
     described(
         "Jobs that must have succeeded first; should one end otherwise, this one is cancelled.",
-        json!({"type": "array", "maxItems": AFTER, "uniqueItems": true, "items": id}),
+        json!({"type": "array", "maxItems": limits::AFTER_JOBS, "uniqueItems": true, "items": id}),
     )
 }
 
@@ -150,7 +169,7 @@ fn job() -> Value {
             "after": job_after(),
             "group": {
                 "type": "array", "minItems": 1, "maxItems": limits::GROUPS,
-                "items": {"$ref": "#/components/schemas/GroupDocument"},
+                "items": reference("GroupDocument"),
                 "description": "Tasks of one kind each.",
             },
         },
@@ -210,7 +229,7 @@ fn group_properties() -> Map<String, Value> {
     });
     let env = json!({
         "type": "object", "maxProperties": limits::ENV,
-        "propertyNames": {"minLength": 1, "pattern": r"^([^E=\x00]|E[^B=\x00]|EB[^B=\x00]|EBB[^_=\x00]|E$|EB$|EBB$)[^=\x00]*$"},
+        "propertyNames": {"minLength": 1, "pattern": VARIABLE},
         "additionalProperties": text(limits::TEXT_BYTES),
     });
     let outputs = json!({
@@ -235,8 +254,8 @@ fn group_properties() -> Map<String, Value> {
         "env": described("Environment; names that begin with EBB_ are ours.", env),
         "workdir": described("Absolute folder to start in; by default the attempt's own.", workdir),
         "outputs": described("Files to keep: patterns below the attempt's own folder, without `..`.", outputs),
-        "resources": {"$ref": "#/components/schemas/ResourcesDocument"},
-        "restart": {"$ref": "#/components/schemas/RestartDocument"},
+        "resources": reference("ResourcesDocument"),
+        "restart": reference("RestartDocument"),
         "timeout": duration("A task that runs longer is ended, and has failed on its own."),
         "expect": duration("What a task usually takes, until history knows."),
         "purchase": described("How machines may be paid for; `spot` by default.", purchase),

@@ -32,6 +32,7 @@ async fn every_answer_is_as_the_document_says() {
         .arg(&report)
         // A test must fail again when it is run again.
         .args(["--seed", "1", "--generation-deterministic"])
+        .env("SCHEMATHESIS_HOOKS", folder().join("ndjson.py"))
         .env("EBB_TOKEN", up.rest().token())
         .env("HOME", scratch.path());
     let output = tokio::task::spawn_blocking(move || command.output());

@@ -315,9 +315,17 @@ impl fmt::Display for Document {
 /// This document.
 ///
 /// OpenAPI 3.1, made from the routes that this manager serves.
-#[utoipa::path(get, path = "/openapi.json", tag = "cluster", operation_id = "openapi", responses(
-    (status = 200, description = "The document", body = Object, content_type = "application/json"),
-))]
+#[utoipa::path(
+    get, path = "/openapi.json", tag = "cluster", operation_id = "openapi",
+    responses(
+        (
+            status = 200,
+            description = "The document",
+            body = Object,
+            content_type = "application/json",
+        ),
+    ),
+)]
 pub(super) async fn openapi(
     Extension(document): Extension<Document>,
     _: NoQuery,

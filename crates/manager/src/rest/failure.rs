@@ -137,3 +137,26 @@ pub(super) async fn method_not_allowed(method: Method, uri: Uri) -> Failure {
     let detail = format!("{} does not know {method}", uri.path());
     Failure::new(ProblemKind::MethodNotAllowed, detail)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_passing_says_when_to_come_again() {
+        let all = [
+            (Failure::from(StoreError::InboxFull { rows: 7 }), 503, "1"),
+            (Failure::overloaded("full"), 429, "1"),
+            (Failure::not_leader(None), 503, "1"),
+            (Failure::too_often("you", Wait { seconds: 9 }), 429, "9"),
+            (Failure::too_often("you", Wait { seconds: 0 }), 429, "1"),
+        ];
+        for (failure, status, after) in all {
+            let response = failure.into_response();
+            assert_eq!(response.status(), status);
+            assert_eq!(response.headers()[header::RETRY_AFTER], after);
+        }
+        let response = Failure::malformed("no").into_response();
+        assert!(!response.headers().contains_key(header::RETRY_AFTER));
+    }
+}

@@ -52,9 +52,11 @@ pub(super) struct JobsQuery {
 }
 
 /// Jobs, the newest first.
-#[utoipa::path(get, path = "/v1/jobs", tag = "jobs", operation_id = "list_jobs", params(JobsQuery), responses(
-    (status = 200, description = "The newest first", body = Page<JobView>),
-))]
+#[utoipa::path(
+    get, path = "/v1/jobs", tag = "jobs", operation_id = "list_jobs",
+    params(JobsQuery),
+    responses((status = 200, description = "The newest first", body = Page<JobView>)),
+)]
 pub(super) async fn list(
     State(app): Shared,
     Params(query): Params<JobsQuery>,
@@ -94,12 +96,21 @@ fn labels(text: Option<&str>) -> Result<Vec<(String, String)>, Failure> {
 }
 
 /// One job.
-#[utoipa::path(get, path = "/v1/jobs/{id}", tag = "jobs", operation_id = "get_job", params(("id" = JobId, Path, description = "The job")), responses(
-    (status = 200, description = "The job", body = JobDetail, headers(
-        ("ETag" = String, description = "How often a user changed it, for `If-Match`"),
-    )),
-    NotFound,
-))]
+#[utoipa::path(
+    get, path = "/v1/jobs/{id}", tag = "jobs", operation_id = "get_job",
+    params(("id" = JobId, Path, description = "The job")),
+    responses(
+        (
+            status = 200,
+            description = "The job",
+            body = JobDetail,
+            headers(
+                ("ETag" = String, description = "How often a user changed it, for `If-Match`"),
+            ),
+        ),
+        NotFound,
+    ),
+)]
 pub(super) async fn one(
     State(app): Shared,
     PathText(id): PathText,
@@ -128,11 +139,11 @@ pub(super) fn no_job(id: JobId) -> Failure {
 /// Stops a job.
 ///
 /// Idempotent: a job that is settled stays as it is.
-#[utoipa::path(delete, path = "/v1/jobs/{id}", tag = "jobs", operation_id = "stop_job", params(("id" = JobId, Path, description = "The job")), responses(
-    (status = 202, description = "It will be settled"),
-    NotFound,
-    NotLeader,
-))]
+#[utoipa::path(
+    delete, path = "/v1/jobs/{id}", tag = "jobs", operation_id = "stop_job",
+    params(("id" = JobId, Path, description = "The job")),
+    responses((status = 202, description = "It will be settled"), NotFound, NotLeader),
+)]
 pub(super) async fn stop(
     State(app): Shared,
     PathText(id): PathText,
@@ -206,10 +217,14 @@ fn after(cursor: Option<&str>) -> Result<Option<(u16, u32)>, Failure> {
 }
 
 /// A job's tasks, by group and index.
-#[utoipa::path(get, path = "/v1/jobs/{id}/tasks", tag = "jobs", operation_id = "list_tasks", params(("id" = JobId, Path, description = "The job"), TasksQuery), responses(
-    (status = 200, description = "By group and index", body = Page<TaskView>),
-    NotFound,
-))]
+#[utoipa::path(
+    get, path = "/v1/jobs/{id}/tasks", tag = "jobs", operation_id = "list_tasks",
+    params(("id" = JobId, Path, description = "The job"), TasksQuery),
+    responses(
+        (status = 200, description = "By group and index", body = Page<TaskView>),
+        NotFound,
+    ),
+)]
 pub(super) async fn tasks(
     State(app): Shared,
     PathText(id): PathText,
@@ -225,10 +240,14 @@ pub(super) async fn tasks(
 }
 
 /// What the settling attempts of a job's tasks have left, by group and index.
-#[utoipa::path(get, path = "/v1/jobs/{id}/results", tag = "jobs", operation_id = "list_results", params(("id" = JobId, Path, description = "The job"), LeftQuery), responses(
-    (status = 200, description = "By group and index", body = Page<ResultView>),
-    NotFound,
-))]
+#[utoipa::path(
+    get, path = "/v1/jobs/{id}/results", tag = "jobs", operation_id = "list_results",
+    params(("id" = JobId, Path, description = "The job"), LeftQuery),
+    responses(
+        (status = 200, description = "By group and index", body = Page<ResultView>),
+        NotFound,
+    ),
+)]
 pub(super) async fn results(
     State(app): Shared,
     PathText(id): PathText,
@@ -249,10 +268,14 @@ pub(super) async fn results(
 /// The files that a job's settled tasks have left.
 ///
 /// A page counts tasks, so that all files of a task are on one.
-#[utoipa::path(get, path = "/v1/jobs/{id}/outputs", tag = "jobs", operation_id = "list_outputs", params(("id" = JobId, Path, description = "The job"), LeftQuery), responses(
-    (status = 200, description = "By group, index and path", body = Page<OutputView>),
-    NotFound,
-))]
+#[utoipa::path(
+    get, path = "/v1/jobs/{id}/outputs", tag = "jobs", operation_id = "list_outputs",
+    params(("id" = JobId, Path, description = "The job"), LeftQuery),
+    responses(
+        (status = 200, description = "By group, index and path", body = Page<OutputView>),
+        NotFound,
+    ),
+)]
 pub(super) async fn outputs(
     State(app): Shared,
     PathText(id): PathText,
@@ -282,11 +305,15 @@ async fn must_exist(app: &App, id: JobId) -> Result<(), Failure> {
 }
 
 /// Why a job stands where it stands.
-#[utoipa::path(get, path = "/v1/jobs/{id}/explain", tag = "jobs", operation_id = "explain_job", params(("id" = JobId, Path, description = "The job")), responses(
-    (status = 200, description = "In words", body = Explanation),
-    NotFound,
-    NotLeader,
-))]
+#[utoipa::path(
+    get, path = "/v1/jobs/{id}/explain", tag = "jobs", operation_id = "explain_job",
+    params(("id" = JobId, Path, description = "The job")),
+    responses(
+        (status = 200, description = "In words", body = Explanation),
+        NotFound,
+        NotLeader,
+    ),
+)]
 pub(super) async fn explain(
     State(app): Shared,
     PathText(id): PathText,

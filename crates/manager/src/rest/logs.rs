@@ -54,11 +54,20 @@ fn stdout() -> Stream {
 /// What a task wrote.
 ///
 /// Of a settled task its settling attempt counts, of another the one that runs.
-#[utoipa::path(get, path = "/v1/tasks/{id}/logs", tag = "tasks", operation_id = "task_logs", params(("id" = TaskId, Path, description = "The task"), LogsQuery), responses(
-    (status = 200, description = "The bytes, as they were written", body = String, content_type = "application/octet-stream"),
-    NotFound,
-    NotLeader,
-))]
+#[utoipa::path(
+    get, path = "/v1/tasks/{id}/logs", tag = "tasks", operation_id = "task_logs",
+    params(("id" = TaskId, Path, description = "The task"), LogsQuery),
+    responses(
+        (
+            status = 200,
+            description = "The bytes, as they were written",
+            body = String,
+            content_type = "application/octet-stream",
+        ),
+        NotFound,
+        NotLeader,
+    ),
+)]
 pub(super) async fn logs(
     State(app): Shared,
     PathText(id): PathText,

@@ -34,11 +34,27 @@ impl<S: Send + Sync> FromRequestParts<S> for Place {
 }
 
 /// An output file of a settled task.
-#[utoipa::path(get, path = "/v1/tasks/{id}/outputs/{*path}", tag = "tasks", operation_id = "get_output", params(("id" = TaskId, Path, description = "The task"),
-    ("path" = String, Path, description = "The file's path, which may have slashes", min_length = 1)), responses(
-    (status = 200, description = "The file's bytes", body = String, content_type = "application/octet-stream"),
-    NotFound,
-))]
+#[utoipa::path(
+    get, path = "/v1/tasks/{id}/outputs/{*path}", tag = "tasks", operation_id = "get_output",
+    params(
+        ("id" = TaskId, Path, description = "The task"),
+        (
+            "path" = String,
+            Path,
+            description = "The file's path, which may have slashes",
+            min_length = 1,
+        ),
+    ),
+    responses(
+        (
+            status = 200,
+            description = "The file's bytes",
+            body = String,
+            content_type = "application/octet-stream",
+        ),
+        NotFound,
+    ),
+)]
 // Only what is in the settling attempt's manifest exists (DESIGN §4.2).
 pub(super) async fn download(
     State(app): Shared,

@@ -20,12 +20,16 @@ use super::{App, Shared, json, patch};
 ///
 /// Under the same ids, with attempt numbers that go on and a whole budget of retries. A settled job
 /// comes back; of one that is not settled only failed tasks can be retried. No body is `{}`.
-#[utoipa::path(post, path = "/v1/jobs/{id}/retry", tag = "jobs", operation_id = "retry_job",
+#[utoipa::path(
+    post, path = "/v1/jobs/{id}/retry", tag = "jobs", operation_id = "retry_job",
     params(("id" = JobId, Path, description = "The job")),
     request_body(content = RetryRequest),
     responses(
         (status = 202, description = "They run again", body = Retried),
-        NotFound, Conflict, BadBody, NotLeader,
+        NotFound,
+        Conflict,
+        BadBody,
+        NotLeader,
     ),
 )]
 pub(super) async fn retry(

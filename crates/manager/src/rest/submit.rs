@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, PoisonError};
 
-use api::job_document::JobDocument;
+use api::job_document::{JobDocument, JobsDocument};
 use api::problem::ProblemKind;
 use api::view::Submitted;
 use axum::body::{Body, Bytes};
@@ -28,13 +28,31 @@ const KEY_BYTES: usize = 255;
 const NDJSON: &str = "application/x-ndjson";
 
 /// Submits a job, or many.
-#[utoipa::path(post, path = "/v1/jobs", tag = "jobs", operation_id = "submit_job", params(("Idempotency-Key" = Option<String>, Header, description = "Makes the request repeatable for 24 hours: the same body replays the answer, another body is refused", pattern = "^[!-~]{1,255}$")), request_body(content((JobDocument = "application/json"), (String = "application/x-ndjson")), description = "One document, or up to 10,000, one a line: all or none"), responses(
-    (status = 201, description = "Accepted, and durable", content((Submitted = "application/json"), (String = "application/x-ndjson")), headers(
-        ("Location" = String, description = "Where the job is; of one document"),
-    )),
-    BadBody,
-    NotLeader,
-))]
+#[utoipa::path(
+    post, path = "/v1/jobs", tag = "jobs", operation_id = "submit_job",
+    params(
+        (
+            "Idempotency-Key" = Option<String>,
+            Header,
+            description = "Makes the request repeatable for 24 hours: the same body replays the answer, another body is refused",
+            pattern = "^[!-~]{1,255}$",
+        ),
+    ),
+    request_body(
+        content((JobDocument = "application/json"), (JobsDocument = "application/x-ndjson")),
+        description = "One document, or up to 10,000, one a line: all or none",
+    ),
+    responses(
+        (
+            status = 201,
+            description = "Accepted, and durable",
+            content((Submitted = "application/json"), (String = "application/x-ndjson")),
+            headers( ("Location" = String, description = "Where the job is; of one document")),
+        ),
+        BadBody,
+        NotLeader,
+    ),
+)]
 pub(super) async fn submit(
     State(app): Shared,
     _: NoQuery,
@@ -79,7 +97,7 @@ fn key(headers: &HeaderMap) -> Result<Option<String>, Failure> {
 }
 
 /// Faults of one body are shown up to here; nobody reads more.
-const MAX_FAULTS: usize = 1_000;
+const MAX_FAULTS: usize = model::limits::FAULTS;
 
 /// Whether a body is one document, or one a line and how many at most.
 #[derive(Debug, Clone, Copy)]

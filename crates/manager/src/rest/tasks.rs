@@ -21,10 +21,11 @@ pub(super) async fn find(app: &App, id: TaskId) -> Result<TaskRecord, Failure> {
 }
 
 /// One task.
-#[utoipa::path(get, path = "/v1/tasks/{id}", tag = "tasks", operation_id = "get_task", params(("id" = TaskId, Path, description = "The task")), responses(
-    (status = 200, description = "The task", body = TaskView),
-    NotFound,
-))]
+#[utoipa::path(
+    get, path = "/v1/tasks/{id}", tag = "tasks", operation_id = "get_task",
+    params(("id" = TaskId, Path, description = "The task")),
+    responses((status = 200, description = "The task", body = TaskView), NotFound),
+)]
 pub(super) async fn one(
     State(app): Shared,
     PathText(id): PathText,
@@ -37,11 +38,11 @@ pub(super) async fn one(
 /// Stops a task.
 ///
 /// Idempotent: a task that is settled stays as it is.
-#[utoipa::path(delete, path = "/v1/tasks/{id}", tag = "tasks", operation_id = "stop_task", params(("id" = TaskId, Path, description = "The task")), responses(
-    (status = 202, description = "It will be settled"),
-    NotFound,
-    NotLeader,
-))]
+#[utoipa::path(
+    delete, path = "/v1/tasks/{id}", tag = "tasks", operation_id = "stop_task",
+    params(("id" = TaskId, Path, description = "The task")),
+    responses((status = 202, description = "It will be settled"), NotFound, NotLeader),
+)]
 pub(super) async fn stop(
     State(app): Shared,
     PathText(id): PathText,
@@ -62,10 +63,11 @@ pub(super) async fn stop(
 }
 
 /// A task's ended attempts, in order.
-#[utoipa::path(get, path = "/v1/tasks/{id}/attempts", tag = "tasks", operation_id = "list_attempts", params(("id" = TaskId, Path, description = "The task")), responses(
-    (status = 200, description = "In order", body = Page<AttemptView>),
-    NotFound,
-))]
+#[utoipa::path(
+    get, path = "/v1/tasks/{id}/attempts", tag = "tasks", operation_id = "list_attempts",
+    params(("id" = TaskId, Path, description = "The task")),
+    responses((status = 200, description = "In order", body = Page<AttemptView>), NotFound),
+)]
 pub(super) async fn attempts(
     State(app): Shared,
     PathText(id): PathText,
@@ -81,11 +83,15 @@ pub(super) async fn attempts(
 }
 
 /// Why a task waits, or runs where it does.
-#[utoipa::path(get, path = "/v1/tasks/{id}/explain", tag = "tasks", operation_id = "explain_task", params(("id" = TaskId, Path, description = "The task")), responses(
-    (status = 200, description = "In words", body = Explanation),
-    NotFound,
-    NotLeader,
-))]
+#[utoipa::path(
+    get, path = "/v1/tasks/{id}/explain", tag = "tasks", operation_id = "explain_task",
+    params(("id" = TaskId, Path, description = "The task")),
+    responses(
+        (status = 200, description = "In words", body = Explanation),
+        NotFound,
+        NotLeader,
+    ),
+)]
 pub(super) async fn explain(
     State(app): Shared,
     PathText(id): PathText,

@@ -52,9 +52,10 @@ pub(super) fn request_schema() -> Value {
 }
 
 /// Tokens, without their secrets.
-#[utoipa::path(get, path = "/v1/tokens", tag = "cluster", operation_id = "list_tokens", responses(
-    (status = 200, description = "By age", body = Page<TokenView>),
-))]
+#[utoipa::path(
+    get, path = "/v1/tokens", tag = "cluster", operation_id = "list_tokens",
+    responses((status = 200, description = "By age", body = Page<TokenView>)),
+)]
 pub(super) async fn list(State(app): Shared, _: NoQuery) -> Result<Json<Page<TokenView>>, Failure> {
     let tokens = app.tokens.list().await?;
     let items = tokens.iter().map(view).collect();
@@ -62,10 +63,14 @@ pub(super) async fn list(State(app): Shared, _: NoQuery) -> Result<Json<Page<Tok
 }
 
 /// Makes a token.
-#[utoipa::path(post, path = "/v1/tokens", tag = "cluster", operation_id = "create_token", request_body(content = TokenRequest), responses(
-    (status = 201, description = "Made; its secret is shown once", body = TokenMade),
-    BadBody,
-))]
+#[utoipa::path(
+    post, path = "/v1/tokens", tag = "cluster", operation_id = "create_token",
+    request_body(content = TokenRequest),
+    responses(
+        (status = 201, description = "Made; its secret is shown once", body = TokenMade),
+        BadBody,
+    ),
+)]
 pub(super) async fn create(
     State(app): Shared,
     _: NoQuery,
@@ -111,10 +116,11 @@ fn check(request: &TokenRequest) -> Result<TokenKind, Failure> {
 }
 
 /// Removes a token.
-#[utoipa::path(delete, path = "/v1/tokens/{id}", tag = "cluster", operation_id = "remove_token", params(("id" = String, Path, description = "As the list has it", pattern = "^[0-9a-f]{16}$")), responses(
-    (status = 204, description = "Removed"),
-    NotFound,
-))]
+#[utoipa::path(
+    delete, path = "/v1/tokens/{id}", tag = "cluster", operation_id = "remove_token",
+    params(("id" = String, Path, description = "As the list has it", pattern = "^[0-9a-f]{16}$")),
+    responses((status = 204, description = "Removed"), NotFound),
+)]
 pub(super) async fn remove(
     State(app): Shared,
     PathText(id): PathText,

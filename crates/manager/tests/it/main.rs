@@ -10,6 +10,7 @@ mod input;
 mod items;
 mod leadership;
 mod liar;
+mod limits;
 mod logs;
 mod metrics;
 mod openapi;
