@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::time::{Duration, Instant};
 
-use api::view::{TokenPurpose, TokenRequest};
+use api::view::{TokenPurpose, TokenRequest, TokenView};
 use nix::sys::signal::Signal;
 use serde::{Deserialize, Serialize};
 use tokio::process::{Child, Command};
@@ -66,8 +66,8 @@ async fn serve(screen: Screen, here: &Here, data_dir: &Path) -> Failure {
     let ready = async {
         let remote = remote(here)?;
         let drained = place.record().is_some_and(|record| record.drained);
-        let worker = place.adopt_or_start(&remote, here.url()).await?;
-        let worker = joined(&remote, worker, &place).await?;
+        let (worker, token) = place.adopt_or_start(&remote, here.url()).await?;
+        let worker = joined(&remote, worker, token.as_deref(), &place).await?;
         if drained {
             drain(&remote, false).await?;
         }
@@ -83,7 +83,7 @@ async fn serve(screen: Screen, here: &Here, data_dir: &Path) -> Failure {
         warn!(log = %place.log().display(), "the worker has ended; it is started again");
         tokio::time::sleep(RESTART_PAUSE).await;
         worker = match place.adopt_or_start(&remote, here.url()).await {
-            Ok(worker) => worker,
+            Ok((worker, _)) => worker,
             Err(failure) => return failure,
         };
     }
@@ -177,12 +177,17 @@ impl Place {
         serde_json::from_slice(&fs::read(self.record_file()).ok()?).ok()
     }
 
-    /// The worker that runs already, if it looks for its manager here; a new one otherwise.
-    async fn adopt_or_start(&self, remote: &Remote, url: &str) -> Result<Running, Failure> {
+    /// The worker that runs already, if it looks for its manager here; a new one otherwise, with
+    /// the id of the token by which it joins.
+    async fn adopt_or_start(
+        &self,
+        remote: &Remote,
+        url: &str,
+    ) -> Result<(Running, Option<String>), Failure> {
         if let Some(record) = self.record().filter(|record| record.process.is_alive()) {
             if record.manager == url {
                 info!(pid = record.process.pid, "adopting the worker that runs already");
-                return Ok(Running::Adopted(record.process));
+                return Ok((Running::Adopted(record.process), None));
             }
             // Its spawner and its tasks outlive it, and belong to the next one.
             info!(pid = record.process.pid, "replacing a worker that looks elsewhere");
@@ -198,7 +203,7 @@ impl Place {
         let made = remote.create_token(&request).await?;
         write_private(&self.token_file(), made.token.as_bytes())
             .map_err(|fault| self.cannot("write the join token", &fault))?;
-        self.start(url).map(Running::Child)
+        Ok((Running::Child(self.start(url)?), Some(made.view.id)))
     }
 
     fn start(&self, url: &str) -> Result<Child, Failure> {
@@ -268,13 +273,25 @@ impl Place {
     }
 }
 
-/// Waits until the worker takes work; tells of its log if it ends instead.
-async fn joined(remote: &Remote, mut worker: Running, place: &Place) -> Result<Running, Failure> {
+/// Waits until the worker takes work; tells of its log if it ends instead. A new one has joined
+/// when its token is used up: its node may be there from an earlier time.
+async fn joined(
+    remote: &Remote,
+    mut worker: Running,
+    token: Option<&str>,
+    place: &Place,
+) -> Result<Running, Failure> {
     let start = Instant::now();
     loop {
         let nodes = remote.nodes(false).await?;
         let ready = |state: &str| matches!(state, "ready" | "draining");
-        if nodes.iter().any(|node| node.name.as_deref() == Some(NAME) && ready(&node.state)) {
+        let tokens = remote.tokens().await?;
+        let unused =
+            |view: &TokenView| Some(view.id.as_str()) == token && view.uses_left != Some(0);
+        let in_use = !tokens.iter().any(unused);
+        if in_use
+            && nodes.iter().any(|node| node.name.as_deref() == Some(NAME) && ready(&node.state))
+        {
             return Ok(worker);
         }
         let log = place.log();
