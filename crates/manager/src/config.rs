@@ -170,14 +170,22 @@ pub struct Limits {
     pub ndjson_bytes: usize,
     /// Lines of it.
     pub ndjson_lines: usize,
+    /// Bytes of uploaded items.
+    pub items_bytes: usize,
+    /// Time for all of them.
+    pub items_ms: u64,
+    /// Uploads of items at once.
+    pub uploads: usize,
     /// Bytes of a sync.
     pub sync_bytes: usize,
     /// Bytes of any other body.
     pub other_bytes: usize,
     /// Time for a request's head, from the end of the one before: an idle connection ends with it.
     pub head_ms: u64,
-    /// Time for a request's body.
+    /// Time for a request's body; of uploaded items, between two pieces.
     pub body_ms: u64,
+    /// Time for which a client may read nothing of its answer.
+    pub write_ms: u64,
     /// Open connections: one or two for each node and client.
     pub connections: usize,
     /// Requests at work, syncs and followed logs not counted.
@@ -209,10 +217,14 @@ impl Default for Limits {
             job_bytes: 10 << 20,
             ndjson_bytes: 64 << 20,
             ndjson_lines: 10_000,
+            items_bytes: 256 << 20,
+            items_ms: 600_000,
+            uploads: 32,
             sync_bytes: 8 << 20,
             other_bytes: 64 << 10,
             head_ms: 30_000,
             body_ms: 30_000,
+            write_ms: 30_000,
             connections: 24_000,
             requests: 1_024,
             streams: 1_000,

@@ -9,6 +9,7 @@ mod clock;
 mod config;
 mod executors;
 mod feed;
+mod items;
 mod leader;
 pub mod market;
 mod metrics;
@@ -18,6 +19,7 @@ mod retention;
 mod run;
 mod secret;
 mod serve;
+mod slow;
 mod tokens;
 mod upkeep;
 

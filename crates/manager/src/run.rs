@@ -21,6 +21,7 @@ use crate::announce::{self, Announced};
 use crate::config::{CloudChoice, Config, Listen};
 use crate::executors::Planner;
 use crate::feed::Feed;
+use crate::items::Items;
 use crate::leader::{Campaign, Seat, supervise};
 use crate::metrics::Metrics;
 use crate::nodes::Connections;
@@ -160,6 +161,8 @@ pub async fn run(config: Config) -> Result<Manager, StartError> {
         url: url.clone(),
         ids: Mutex::new(IdMaker::default()),
         feed: Arc::clone(&feed),
+        items: Items::default(),
+        uploads: Semaphore::new(config.limits.uploads),
         stop: stop_serving.clone(),
     });
     let campaign = Campaign {

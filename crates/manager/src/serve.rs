@@ -20,6 +20,7 @@ use tower::ServiceExt;
 
 use crate::nodes::ConnectionId;
 use crate::rest::{App, Peer};
+use crate::slow::WriteLimit;
 
 /// When the system has no more descriptors: accepting again at once would spin.
 const ACCEPT_WAIT: Duration = Duration::from_millis(100);
@@ -94,6 +95,7 @@ impl Connection {
         http.timer(TokioTimer::new())
             .max_buf_size(limits.head_bytes)
             .header_read_timeout(Duration::from_millis(limits.head_ms));
+        let stream = WriteLimit::new(stream, Duration::from_millis(limits.write_ms));
         let serving = http.serve_connection(TokioIo::new(stream), service);
         tokio::pin!(serving);
         let ended = tokio::select! {

@@ -140,6 +140,13 @@ impl Mailbox {
         }
     }
 
+    /// Assignments of the last answer that had no room in it: they are for the next.
+    pub(crate) fn say_again(&self, attempts: &[AttemptId]) {
+        if !attempts.is_empty() {
+            locked(&self.outbox).say_again(attempts);
+        }
+    }
+
     /// The answer, if there is something to say or somebody else to say it to.
     fn look(&self, ticket: u64, at_once: bool) -> Option<SyncAnswer> {
         let mut outbox = locked(&self.outbox);

@@ -75,6 +75,15 @@ impl Outbox {
         self.tails.retain(|(of, _), _| *of != attempt);
     }
 
+    /// These assignments were not said after all.
+    pub(super) fn say_again(&mut self, attempts: &[AttemptId]) {
+        for attempt in attempts {
+            if let Some((_, _, said)) = self.assign.get_mut(attempt) {
+                *said = 0;
+            }
+        }
+    }
+
     /// Begins a poll that has read the answers up to `answered`; `None` when a later one has come
     /// already. `first` is the first poll of a process or of a term: nothing was read by it.
     pub(super) fn begin(&mut self, poll: u64, answered: u64, first: bool) -> Option<u64> {

@@ -1,6 +1,7 @@
 //! How it stands: for load balancers, for Prometheus, for whoever pays.
 
-use api::problem::ProblemKind;
+use std::time::Duration;
+
 use api::view::{CostView, Page};
 use axum::Json;
 use axum::extract::State;
@@ -18,9 +19,13 @@ use crate::clock;
 use crate::metrics::Seen;
 
 /// The process answers.
-#[utoipa::path(get, path = "/healthz", tag = "cluster", operation_id = "alive", security(()), responses(
-    (status = 200, description = "It does", body = String, content_type = "text/plain"),
-))]
+#[utoipa::path(
+    get, path = "/healthz", tag = "cluster", operation_id = "alive",
+    security(()),
+    responses(
+        (status = 200, description = "It does", body = String, content_type = "text/plain"),
+    ),
+)]
 pub(super) async fn alive(_: NoQuery) -> &'static str {
     "ok\n"
 }
@@ -28,32 +33,60 @@ pub(super) async fn alive(_: NoQuery) -> &'static str {
 /// How a replica stands.
 #[derive(Debug, Serialize, ToSchema)]
 pub(super) struct Ready {
+    /// Whether this replica leads.
     leads: bool,
-    leader: Option<String>,
+    /// Where the one that leads answers.
+    leader: String,
 }
 
-/// The database answers, and somebody leads.
-#[utoipa::path(get, path = "/readyz", tag = "cluster", operation_id = "ready", security(()), responses(
-    (status = 200, description = "What is asked for is done", body = Ready),
-    NotLeader,
-))]
+/// A database that is slower than this holds up everything.
+const DATABASE: Duration = Duration::from_secs(1);
+
+/// The database answers within a second, somebody leads, and this replica is not about to end.
+///
+/// Otherwise 503; `detail` says which of it fails.
+#[utoipa::path(
+    get, path = "/readyz", tag = "cluster", operation_id = "ready",
+    security(()),
+    responses(
+        (status = 200, description = "What is asked for is done", body = Ready),
+        NotLeader,
+    ),
+)]
 pub(super) async fn ready(State(app): Shared, _: NoQuery) -> Result<Json<Ready>, Failure> {
     if app.stop.is_cancelled() {
-        return Err(Failure::new(ProblemKind::NotLeader, "this replica is shutting down"));
+        return Err(Failure::unavailable("this replica is shutting down"));
     }
+    let leader = match tokio::time::timeout(DATABASE, app.store.leader()).await {
+        Ok(leader) => leader?,
+        Err(_) => {
+            let within = DATABASE.as_millis();
+            let detail = format!("the database has not answered within {within} ms");
+            return Err(Failure::unavailable(detail));
+        }
+    };
     let leads = app.seat.lead().is_some();
-    let leader = app.store.leader().await?;
-    // A replica that has the lease and has not loaded World yet does nothing for anybody.
-    match leader.filter(|leader| leads || leader.url != app.url) {
-        Some(leader) => Ok(Json(Ready { leads, leader: Some(leader.url) })),
+    match leader {
+        Some(leader) if leads || leader.url != app.url => {
+            Ok(Json(Ready { leads, leader: leader.url }))
+        }
+        Some(_) => Err(Failure::unavailable("this replica is to lead, and has yet to load")),
         None => Err(Failure::not_leader(None)),
     }
 }
 
 /// For Prometheus.
-#[utoipa::path(get, path = "/metrics", tag = "cluster", operation_id = "metrics", responses(
-    (status = 200, description = "OpenMetrics", body = String, content_type = "application/openmetrics-text; version=1.0.0; charset=utf-8"),
-))]
+#[utoipa::path(
+    get, path = "/metrics", tag = "cluster", operation_id = "metrics",
+    responses(
+        (
+            status = 200,
+            description = "OpenMetrics",
+            body = String,
+            content_type = "application/openmetrics-text; version=1.0.0; charset=utf-8",
+        ),
+    ),
+)]
 pub(super) async fn metrics(State(app): Shared, _: NoQuery) -> Response {
     let seen = seen(&app).await;
     let text = app.metrics.to_text(&seen);
@@ -76,9 +109,10 @@ async fn seen(app: &App) -> Seen {
 }
 
 /// What was spent.
-#[utoipa::path(get, path = "/v1/cost", tag = "cluster", operation_id = "cost", responses(
-    (status = 200, description = "Sums", body = CostView),
-))]
+#[utoipa::path(
+    get, path = "/v1/cost", tag = "cluster", operation_id = "cost",
+    responses((status = 200, description = "Sums", body = CostView)),
+)]
 pub(super) async fn cost(State(app): Shared, _: NoQuery) -> Result<Json<CostView>, Failure> {
     Ok(Json(rows::cost(app.store.cost(clock::now()).await?)))
 }
@@ -86,10 +120,13 @@ pub(super) async fn cost(State(app): Shared, _: NoQuery) -> Result<Json<CostView
 /// What can be bought.
 ///
 /// It is observed by the leader, and never stored.
-#[utoipa::path(get, path = "/v1/offers", tag = "cluster", operation_id = "list_offers", responses(
-    (status = 200, description = "What the cloud sells now", body = Page<Offer>),
-    NotLeader,
-))]
+#[utoipa::path(
+    get, path = "/v1/offers", tag = "cluster", operation_id = "list_offers",
+    responses(
+        (status = 200, description = "What the cloud sells now", body = Page<Offer>),
+        NotLeader,
+    ),
+)]
 pub(super) async fn offers(State(app): Shared, _: NoQuery) -> Result<Json<Page<Offer>>, Failure> {
     let lead = app.lead().await?;
     match lead.look(|world, _, _| world.observed.offers.clone()).await {

@@ -6,6 +6,7 @@ mod events;
 mod failure;
 mod guard;
 mod health;
+mod items;
 mod jobs;
 mod json;
 mod logs;
@@ -38,6 +39,7 @@ use self::doc::Document;
 use self::failure::{Failure, method_not_allowed, no_such_place};
 use crate::config::Config;
 use crate::feed::Feed;
+use crate::items::Items;
 use crate::leader::{Lead, NoAnswer, Seat};
 use crate::metrics::Metrics;
 use crate::nodes::Connections;
@@ -78,6 +80,10 @@ pub(crate) struct App {
     pub(crate) ids: Mutex<IdMaker>,
     /// What happens, for whoever listens.
     pub(crate) feed: Arc<Feed>,
+    /// Texts of tasks whose items were uploaded.
+    pub(crate) items: Items,
+    /// Uploads of items that may still come in.
+    pub(crate) uploads: Semaphore,
     /// Says that long answers are to end.
     pub(crate) stop: CancellationToken,
 }
@@ -115,6 +121,7 @@ fn routes() -> OpenApiRouter<Arc<App>> {
         .routes(routes!(jobs::list, submit::submit))
         .routes(routes!(jobs::one, patch::patch, jobs::stop))
         .routes(routes!(retry::retry))
+        .routes(routes!(items::upload))
         .routes(routes!(jobs::tasks))
         .routes(routes!(jobs::outputs))
         .routes(routes!(jobs::results))

@@ -7,7 +7,7 @@ use axum::Json;
 use axum::extract::State;
 use axum::http::StatusCode;
 use control::{Input, Reply};
-use model::{Intent, Link, NodeId};
+use model::{Intent, Link, Node, NodeId, NodeOrigin};
 use serde::Deserialize;
 use utoipa::IntoParams;
 
@@ -20,6 +20,8 @@ use super::{App, Shared};
 
 /// Nodes of a page: the largest that is asked for by people or scripts at once.
 const PAGE: u32 = 1_000;
+/// Decisions about a node, or about its launch, that are told.
+const KEPT: u32 = 20;
 
 #[derive(Debug, Deserialize, IntoParams)]
 #[into_params(parameter_in = Query)]
@@ -38,9 +40,17 @@ pub(super) struct NodesQuery {
 }
 
 /// Machines that are asked for, then nodes, the newest first.
-#[utoipa::path(get, path = "/v1/nodes", tag = "nodes", operation_id = "list_nodes", params(NodesQuery), responses(
-    (status = 200, description = "Machines that are asked for, then nodes, the newest first", body = Page<NodeView>),
-))]
+#[utoipa::path(
+    get, path = "/v1/nodes", tag = "nodes", operation_id = "list_nodes",
+    params(NodesQuery),
+    responses(
+        (
+            status = 200,
+            description = "Machines that are asked for, then nodes, the newest first",
+            body = Page<NodeView>,
+        ),
+    ),
+)]
 pub(super) async fn list(
     State(app): Shared,
     Params(query): Params<NodesQuery>,
@@ -78,10 +88,11 @@ async fn observed(app: &App) -> HashMap<NodeId, Observed> {
 }
 
 /// One node.
-#[utoipa::path(get, path = "/v1/nodes/{id}", tag = "nodes", operation_id = "get_node", params(("id" = NodeId, Path, description = "The node")), responses(
-    (status = 200, description = "The node", body = NodeView),
-    NotFound,
-))]
+#[utoipa::path(
+    get, path = "/v1/nodes/{id}", tag = "nodes", operation_id = "get_node",
+    params(("id" = NodeId, Path, description = "The node")),
+    responses((status = 200, description = "The node", body = NodeView), NotFound),
+)]
 pub(super) async fn one(
     State(app): Shared,
     PathText(id): PathText,
@@ -98,21 +109,21 @@ fn no_node(id: NodeId) -> Failure {
 }
 
 /// Gives a node no new work.
-#[utoipa::path(post, path = "/v1/nodes/{id}/drain", tag = "nodes", operation_id = "drain_node", params(("id" = NodeId, Path, description = "The node")), responses(
-    (status = 202, description = "It takes no new work"),
-    NotFound,
-    NotLeader,
-))]
+#[utoipa::path(
+    post, path = "/v1/nodes/{id}/drain", tag = "nodes", operation_id = "drain_node",
+    params(("id" = NodeId, Path, description = "The node")),
+    responses((status = 202, description = "It takes no new work"), NotFound, NotLeader),
+)]
 pub(super) async fn drain(state: Shared, id: PathText, _: NoQuery) -> Result<StatusCode, Failure> {
     set_drain(state, id, |node| Input::Drain { node }).await
 }
 
 /// Takes a drain back.
-#[utoipa::path(post, path = "/v1/nodes/{id}/undrain", tag = "nodes", operation_id = "undrain_node", params(("id" = NodeId, Path, description = "The node")), responses(
-    (status = 202, description = "It takes work again"),
-    NotFound,
-    NotLeader,
-))]
+#[utoipa::path(
+    post, path = "/v1/nodes/{id}/undrain", tag = "nodes", operation_id = "undrain_node",
+    params(("id" = NodeId, Path, description = "The node")),
+    responses((status = 202, description = "It takes work again"), NotFound, NotLeader),
+)]
 pub(super) async fn undrain(
     state: Shared,
     id: PathText,
@@ -136,11 +147,15 @@ async fn set_drain(
 }
 
 /// Why a node is in its state.
-#[utoipa::path(get, path = "/v1/nodes/{id}/explain", tag = "nodes", operation_id = "explain_node", params(("id" = NodeId, Path, description = "The node")), responses(
-    (status = 200, description = "In words", body = Explanation),
-    NotFound,
-    NotLeader,
-))]
+#[utoipa::path(
+    get, path = "/v1/nodes/{id}/explain", tag = "nodes", operation_id = "explain_node",
+    params(("id" = NodeId, Path, description = "The node")),
+    responses(
+        (status = 200, description = "In words", body = Explanation),
+        NotFound,
+        NotLeader,
+    ),
+)]
 pub(super) async fn explain(
     State(app): Shared,
     PathText(id): PathText,
@@ -149,13 +164,27 @@ pub(super) async fn explain(
     let id: NodeId = body::id(&id)?;
     let lead = app.lead().await?;
     let seen = lead.look(move |world, config, now| control::explain_node(world, config, id, now));
-    match seen.await {
-        Ok(Some(explanation)) => Ok(Json(explained(id, explanation))),
-        Err(why) => Err(app.unanswered(why).await),
-        Ok(None) => {
-            let node = app.store.node(id).await?.ok_or_else(|| no_node(id))?.node;
+    let seen = match seen.await {
+        Ok(seen) => seen,
+        Err(why) => return Err(app.unanswered(why).await),
+    };
+    let node = app.store.node(id).await?.ok_or_else(|| no_node(id))?.node;
+    let mut explanation = match seen {
+        Some(seen) => explained(id, seen),
+        None => {
             let summary = format!("{id} is {} since {}: {}", node.state, node.since, node.reason);
-            Ok(Json(Explanation { subject: id.to_string(), summary, details: Vec::new() }))
+            Explanation { subject: id.to_string(), summary, details: Vec::new() }
         }
+    };
+    explanation.details.extend(kept(&app, &node).await?);
+    Ok(Json(explanation))
+}
+
+/// What was decided about a node, and about the launch that it came of, the newest first.
+async fn kept(app: &App, node: &Node) -> Result<Vec<String>, Failure> {
+    let mut records = app.store.explanations(&node.id.to_string(), KEPT).await?;
+    if let NodeOrigin::Cloud { intent, .. } = &node.origin {
+        records.extend(app.store.explanations(&intent.to_string(), KEPT).await?);
     }
+    Ok(records.into_iter().map(|record| format!("{}: {}", record.at, record.words)).collect())
 }

@@ -28,13 +28,22 @@ const NAME_BYTES: usize = 128;
 const TAIL_BYTES: usize = 1 << 20;
 
 /// Joins as a node: the body proves who asks.
-#[utoipa::path(post, path = "/v1/nodes/join", tag = "node", operation_id = "join", request_body(content = JoinRequest), security(()), responses(
-    (status = 200, description = "It is this node, with a token of its own", body = JoinAnswer),
-    Unauthorized,
+#[utoipa::path(
+    post, path = "/v1/nodes/join", tag = "node", operation_id = "join",
+    request_body(content = JoinRequest),
+    security(()),
+    responses(
+        (
+            status = 200,
+            description = "It is this node, with a token of its own",
+            body = JoinAnswer,
+        ),
+        Unauthorized,
         Conflict,
-    BadBody,
-    NotLeader,
-))]
+        BadBody,
+        NotLeader,
+    ),
+)]
 pub(super) async fn join(
     State(app): Shared,
     _: NoQuery,
@@ -106,13 +115,18 @@ async fn prove(app: &App, proof: Proof) -> Result<Joiner, Failure> {
 }
 
 /// A digester's long poll: what changed there, and what is to be done.
-#[utoipa::path(post, path = "/v1/nodes/{id}/sync", tag = "node", operation_id = "sync", params(("id" = NodeId, Path, description = "The node")), request_body(content = SyncRequest), responses(
-    (status = 200, description = "What the node is to do", body = SyncAnswer),
-    NotFound,
-    Conflict,
-    BadBody,
-    NotLeader,
-))]
+#[utoipa::path(
+    post, path = "/v1/nodes/{id}/sync", tag = "node", operation_id = "sync",
+    params(("id" = NodeId, Path, description = "The node")),
+    request_body(content = SyncRequest),
+    responses(
+        (status = 200, description = "What the node is to do", body = SyncAnswer),
+        NotFound,
+        Conflict,
+        BadBody,
+        NotLeader,
+    ),
+)]
 pub(super) async fn sync(
     State(app): Shared,
     Extension(connection): Extension<ConnectionId>,
@@ -155,7 +169,7 @@ pub(super) async fn sync(
         notice: request.notice.take(),
     };
     match lead.ask_one(input).await {
-        Ok(Reply::Done) => Ok(Json(answer(&app, &lead, node, &request, taken, is_first).await)),
+        Ok(Reply::Done) => answer(&app, &lead, node, &request, taken, is_first).await.map(Json),
         Ok(Reply::Fenced) => {
             refused(node, Lie::OtherSession);
             let detail = "the node is bound to another session; join again";
@@ -178,7 +192,7 @@ async fn answer(
     request: &SyncRequest,
     taken: usize,
     is_first: bool,
-) -> SyncAnswer {
+) -> Result<SyncAnswer, Failure> {
     // Durable by now; and before the wait, for a later poll builds on it.
     let end = request.spool_offset.saturating_add(u64::try_from(taken).unwrap_or(u64::MAX));
     let acked_offset = lead.hub.spool_taken(node, request.session, end);
@@ -192,11 +206,14 @@ async fn answer(
         at_once: taken > 0 || request.term_seen < lead.term || app.stop.is_cancelled(),
         patience,
     };
-    let answer = tokio::select! {
+    let mut answer = tokio::select! {
         answer = mailbox.answer(poll) => answer,
         () = app.stop.cancelled() => mailbox.answer(crate::nodes::Poll { at_once: true, ..poll }).await,
     };
-    SyncAnswer { term: lead.term, acked_offset, ..answer }
+    // Without the answer the digester has read nothing: all of it is said again.
+    let later = app.items.fill(&app.store, &mut answer).await?;
+    mailbox.say_again(&later);
+    Ok(SyncAnswer { term: lead.term, acked_offset, ..answer })
 }
 
 /// What a digester says that cannot be: each has a word of its own in the log.
@@ -228,12 +245,12 @@ fn refused(node: NodeId, lie: Lie) {
 /// What a running attempt has written past an offset.
 ///
 /// 404 when nobody reads it any more.
-#[utoipa::path(post, path = "/v1/nodes/{id}/tail", tag = "node", operation_id = "tail", params(("id" = NodeId, Path, description = "The node"), TailRequest), request_body(content = String, content_type = "application/octet-stream"), responses(
-    (status = 204, description = "Somebody reads it"),
-    NotFound,
-    BadBody,
-    NotLeader,
-))]
+#[utoipa::path(
+    post, path = "/v1/nodes/{id}/tail", tag = "node", operation_id = "tail",
+    params(("id" = NodeId, Path, description = "The node"), TailRequest),
+    request_body(content = String, content_type = "application/octet-stream"),
+    responses((status = 204, description = "Somebody reads it"), NotFound, BadBody, NotLeader),
+)]
 pub(super) async fn tail(
     State(app): Shared,
     PathText(node): PathText,
