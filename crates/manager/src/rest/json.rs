@@ -56,8 +56,8 @@ pub(super) fn malformed(fault: &serde_json::Error) -> Failure {
 /// Where a value stands, as a chain back to the document: no text is made of it without need.
 enum Place<'p> {
     Root,
-    Key(&'p Place<'p>, &'p str),
-    Index(&'p Place<'p>, usize),
+    Key(&'p Self, &'p str),
+    Index(&'p Self, usize),
 }
 
 impl fmt::Display for Place<'_> {

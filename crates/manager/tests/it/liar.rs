@@ -209,6 +209,15 @@ async fn another_nodes_token_opens_nothing() {
     let as_user = Client::new(url, &lies.liar.token).expect("a client");
     assert_eq!(problem(as_user.cost().await), ProblemKind::Forbidden);
     assert_eq!(problem(as_user.stop_job(lies.theirs.task.job).await), ProblemKind::Forbidden);
+    // What others' attempts write is not for it to send.
+    let (attempt, node) = (lies.theirs, lies.liar.node);
+    let place = format!("{url}/v1/nodes/{node}/tail?attempt={attempt}&stream=stdout&offset=0");
+    let http = reqwest::Client::builder().no_proxy().build().expect("a client");
+    let request_of = |token: &str| http.post(&place).bearer_auth(token.to_owned()).body("a lie");
+    let answer = request_of(&lies.liar.token).send().await.expect("sent");
+    assert_eq!(answer.status(), 404);
+    let answer = request_of(&lies.honest.token).send().await.expect("sent");
+    assert_eq!(answer.status(), 403);
     // A user's token is no node's.
     let answer = lies.scene.user.sync(lies.liar.node, &request).await;
     assert_eq!(problem(answer), ProblemKind::Forbidden);

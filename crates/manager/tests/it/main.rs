@@ -11,6 +11,7 @@ mod items;
 mod leadership;
 mod liar;
 mod limits;
+mod lists;
 mod logs;
 mod metrics;
 mod openapi;
