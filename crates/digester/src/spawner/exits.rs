@@ -14,6 +14,9 @@ use node::Exit;
 
 /// Above this the file is written anew with what is still in it.
 const REWRITE_ABOVE_BYTES: u64 = 1 << 20;
+/// Above this it is emptied when nothing is in it any more: what it still says would be told to the
+/// next digester, which then has thousands of exits to look at before its first task.
+const EMPTY_ABOVE_BYTES: u64 = 8 << 10;
 
 pub(super) struct Exits {
     path: PathBuf,
@@ -59,7 +62,8 @@ impl Exits {
         for attempt in attempts {
             self.kept.remove(attempt);
         }
-        if self.bytes > REWRITE_ABOVE_BYTES { self.rewrite() } else { Ok(()) }
+        let most = if self.kept.is_empty() { EMPTY_ABOVE_BYTES } else { REWRITE_ABOVE_BYTES };
+        if self.bytes > most { self.rewrite() } else { Ok(()) }
     }
 
     fn rewrite(&mut self) -> io::Result<()> {
@@ -95,6 +99,20 @@ mod tests {
     use node::ExitStatus;
 
     use super::*;
+
+    #[test]
+    fn exits_that_nobody_needs_do_not_come_back() {
+        let dir = tempfile::tempdir().unwrap();
+        let exit = Exit { status: ExitStatus::Code(0), run_ms: 1, signalled: false, alone: true };
+        let mut exits = Exits::open(dir.path()).unwrap();
+        for index in 0..1_000 {
+            let task = TaskId { job: JobId::from_number(1), group: 0, index }.attempt(1);
+            exits.keep(task, exit).unwrap();
+            exits.forget(&[task]).unwrap();
+        }
+        let left = Exits::open(dir.path()).unwrap().kept().count();
+        assert!(left < 200, "{left} of 1,000 are back");
+    }
 
     #[test]
     fn exits_survive_their_keeper_and_a_torn_line() {
