@@ -6,7 +6,7 @@ use api::view::JobDetail;
 use model::{JobId, JobStatus, OnTaskFailure, TaskStatus};
 use serde_json::{Value, json};
 
-use crate::scene::{Scene, job, problem};
+use crate::scene::{Scene, config, job, postgres, problem, user_of};
 
 /// With fields of its own.
 fn with(fields: &Value) -> Value {
@@ -252,4 +252,36 @@ async fn a_job_of_the_inbox_is_changed_once_its_leader_has_seen_it() {
     let after = patch(&scene, id, &json!({"name": "changed"})).await.expect("patched");
     assert_eq!((&*after.job.name, after.job.revision), ("changed", 1));
     scene.manager.shutdown().await;
+}
+
+#[tokio::test]
+async fn what_a_follower_on_postgres_is_asked_is_done_by_the_leader() {
+    let folders = [(); 2].map(|()| tempfile::tempdir().expect("a folder"));
+    let database = postgres(&folders[0]);
+    let [first, second] = folders.each_ref().map(|folder| {
+        let mut config = config(folder);
+        config.database = Some(database.clone());
+        config
+    });
+    let leader = manager::run(first).await.expect("it starts");
+    user_of(&leader).await;
+    let follower = manager::run(second).await.expect("it starts");
+    let user = user_of(&follower).await;
+    // It lies in the inbox when it is changed.
+    let id = user.submit(&job(1), Some("key")).await.expect("accepted").id;
+    let other = user.submit(&job(1), None).await.expect("accepted").id;
+    let changes = json!({"priority": 3, "labels": {"a": "1"}, "after": [other]});
+    let patched = user.patch_job(id, &changes, Some(0)).await.expect("patched");
+    assert_eq!((patched.job.revision, patched.spec.priority), (1, 3));
+    assert_eq!(user.job(id).await.expect("it is there"), patched);
+    let cycle = user.patch_job(other, &json!({"after": [id]}), None).await;
+    assert_eq!(faults(cycle), ["/after/0"]);
+    user.stop_job(id).await.expect("stopped");
+    let again = api::view::RetryRequest { tasks: api::view::RetryWhich::Cancelled };
+    while !user.job(id).await.expect("it is there").job.status.is_settled() {
+        tokio::task::yield_now().await;
+    }
+    assert_eq!(user.retry_job(id, &again).await.expect("retried").tasks, 1);
+    follower.shutdown().await;
+    leader.shutdown().await;
 }
