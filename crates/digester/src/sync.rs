@@ -349,9 +349,7 @@ async fn refusal(response: Response) -> CallError {
         ProblemKind::Overloaded
         | ProblemKind::Unavailable
         | ProblemKind::Internal
-        | ProblemKind::Timeout => {
-            CallError::Later(problem.to_string())
-        }
+        | ProblemKind::Timeout => CallError::Later(problem.to_string()),
         _ => CallError::Unknown(problem),
     }
 }

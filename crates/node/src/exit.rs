@@ -32,11 +32,15 @@ impl Exit {
     /// What to report. `ending` is why we wanted it to end, if we did; that counts only if our
     /// signal reached it: one that ended by itself just before has its true code.
     ///
+    /// One that we signalled without knowing why was ended by a digester that has died since: it
+    /// runs again, for that is nobody's fault (DESIGN §4.3).
+    ///
     /// A process that we signalled and that exits with 0 is not a success: many programs end so
     /// when they are asked to go, with their work undone.
     pub fn outcome(&self, ending: Option<Outcome>) -> Outcome {
         match (self.status, ending) {
             (_, Some(why)) if self.signalled => why,
+            (_, None) if self.signalled => Outcome::Evicted,
             (ExitStatus::Code(code), _) => Outcome::Exited { code },
             (ExitStatus::Signal(signal), _) => Outcome::Signalled { signal },
         }
@@ -67,7 +71,7 @@ mod tests {
         Evicted
         TimedOut
         Signalled { signal: 11 }
-        Signalled { signal: 15 }
+        Evicted
         ");
     }
 }
