@@ -20,5 +20,6 @@ mod retention;
 mod retry;
 mod scene;
 mod shutdown;
+mod slow;
 mod tokens;
 mod work;
