@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 pub use model::TaskCounts;
 use model::{
     AttemptEnd, AttemptId, Cause, Counters, ItemsKey, JobId, JobSpec, JobStatus, LogPart, MicroUsd,
-    NodeId, NodeReason, OutputFile, Pool, Resources, TaskId, TaskStatus, Timestamp,
+    NodeId, NodeReason, Offer, OutputFile, Pool, Resources, TaskId, TaskStatus, Timestamp,
 };
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
@@ -187,6 +187,20 @@ pub struct Explanation {
     pub summary: String,
     /// The reasons, most important first.
     pub details: Vec<String>,
+}
+
+/// What can be bought: `GET /v1/offers`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct OfferView {
+    /// What it is and costs.
+    #[serde(flatten)]
+    pub offer: Offer,
+    /// Not asked of the cloud before, for it was refused.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub withheld_until: Option<Timestamp>,
+    /// Why, as a clause.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub withheld_why: Option<String>,
 }
 
 /// `GET /v1/cost`.

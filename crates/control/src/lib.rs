@@ -29,7 +29,7 @@ mod timers;
 pub use config::Config;
 pub use decision::{Commands, Decision, Note, NoteKind, Reply};
 pub use explain::{
-    Explanation, Scope, Withheld, explain_job, explain_node, explain_task, withheld,
+    Explanation, Scope, Withheld, cause_words, explain_job, explain_node, explain_task, withheld,
 };
 pub use input::{BacklogJob, Input, Joiner, RetriedJob};
 pub use problem::problem;

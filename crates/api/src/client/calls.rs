@@ -1,7 +1,7 @@
 //! The calls, one method each.
 
 use bytes::Bytes;
-use model::{JobId, NodeId, Offer, TaskId};
+use model::{JobId, NodeId, TaskId};
 use reqwest::{Method, Response};
 use serde_json::Value;
 
@@ -9,9 +9,9 @@ use super::transport::{Body, Call, Content, unreachable};
 use super::{Client, ClientError, JobsQuery, LogsQuery, NodesQuery, TasksQuery};
 use crate::sync::{JoinAnswer, JoinRequest, SyncAnswer, SyncRequest};
 use crate::view::{
-    AttemptView, CostView, Explanation, ItemsStored, JobDetail, JobView, NodeView, OutputView,
-    Page, ResultView, Retried, RetryRequest, Submitted, TaskView, TokenMade, TokenRequest,
-    TokenView,
+    AttemptView, CostView, Explanation, ItemsStored, JobDetail, JobView, NodeView, OfferView,
+    OutputView, Page, ResultView, Retried, RetryRequest, Submitted, TaskView, TokenMade,
+    TokenRequest, TokenView,
 };
 
 const JSON: &str = "application/json";
@@ -258,7 +258,7 @@ impl Client {
     }
 
     /// What can be bought.
-    pub async fn offers(&self) -> Result<Page<Offer>, ClientError> {
+    pub async fn offers(&self) -> Result<Page<OfferView>, ClientError> {
         self.json(Call::get("/v1/offers")).await
     }
 

@@ -48,7 +48,8 @@ fn counted(count: u64, what: &str) -> String {
     }
 }
 
-fn cause_words(cause: Cause) -> &'static str {
+/// Why something is settled without success, as a clause.
+pub fn cause_words(cause: Cause) -> &'static str {
     match cause {
         Cause::Failed => "its own failures spent its retries",
         Cause::TimedOut => "it ran longer than its time-out once too often",

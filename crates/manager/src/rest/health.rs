@@ -2,12 +2,11 @@
 
 use std::time::Duration;
 
-use api::view::{CostView, Page};
+use api::view::{CostView, OfferView, Page};
 use axum::Json;
 use axum::extract::State;
 use axum::http::{HeaderValue, header};
 use axum::response::{IntoResponse, Response};
-use model::Offer;
 use serde::Serialize;
 use utoipa::ToSchema;
 
@@ -119,17 +118,21 @@ pub(super) async fn cost(State(app): Shared, _: NoQuery) -> Result<Json<CostView
 
 /// What can be bought.
 ///
-/// It is observed by the leader, and never stored.
+/// It is observed by the leader, and never stored. What the cloud has refused is not asked again
+/// until `withheld_until`.
 #[utoipa::path(
     get, path = "/v1/offers", tag = "cluster", operation_id = "list_offers",
     responses(
-        (status = 200, description = "What the cloud sells now", body = Page<Offer>),
+        (status = 200, description = "What the cloud sells now", body = Page<OfferView>),
         NotLeader,
     ),
 )]
-pub(super) async fn offers(State(app): Shared, _: NoQuery) -> Result<Json<Page<Offer>>, Failure> {
+pub(super) async fn offers(
+    State(app): Shared,
+    _: NoQuery,
+) -> Result<Json<Page<OfferView>>, Failure> {
     let lead = app.lead().await?;
-    match lead.look(|world, _, _| world.observed.offers.clone()).await {
+    match lead.look(|world, _, now| rows::offers(world, now)).await {
         Ok(items) => Ok(Json(Page { items, next_cursor: None })),
         Err(why) => Err(app.unanswered(why).await),
     }

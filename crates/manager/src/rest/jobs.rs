@@ -330,11 +330,7 @@ pub(super) async fn explain(
         return Ok(Json(explained(id, explanation)));
     }
     let job = app.store.job(id).await?.ok_or_else(|| no_job(id))?;
-    let summary = match job.job.status {
-        JobStatus::Submitted => "waits in its table until other jobs are settled".to_owned(),
-        status => format!("is {status}"),
-    };
-    Ok(Json(Explanation { subject: id.to_string(), summary, details: Vec::new() }))
+    Ok(Json(rows::settled_job(&job.job)))
 }
 
 /// The reactor's words about a thing.

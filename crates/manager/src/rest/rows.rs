@@ -1,9 +1,14 @@
 //! What the database keeps -> what GETs answer.
 
 use api::view::{
-    AttemptView, CostView, GroupView, JobDetail, JobView, NodeView, ResultView, TaskView,
+    AttemptView, CostView, Explanation, GroupView, JobDetail, JobView, NodeView, OfferView,
+    ResultView, TaskView,
 };
-use model::{Clamp, Intent, IntentState, JobSpec, MicroUsd, Node, NodeOrigin, Resources};
+use control::cause_words;
+use model::{
+    AttemptEnd, Clamp, Intent, IntentState, JobSpec, JobStatus, MicroUsd, Node, NodeOrigin, Offer,
+    Resources, TaskStatus, Timestamp, World, format_duration,
+};
 use std::sync::Arc;
 use store::{AttemptRecord, CostSums, JobRecord, NodeRecord, ResultRecord, TaskRecord};
 
@@ -139,6 +144,85 @@ pub(super) fn intent(intent: &Intent) -> NodeView {
         held: 0,
         deadline: None,
     }
+}
+
+/// Why a task is settled as it is, with its attempts: World has forgotten it.
+pub(super) fn settled_task(task: &TaskRecord, attempts: &[AttemptRecord]) -> Explanation {
+    let stands = match task.status {
+        TaskStatus::Succeeded => "has succeeded".to_owned(),
+        TaskStatus::Failed => "has failed".to_owned(),
+        TaskStatus::Cancelled => "was cancelled".to_owned(),
+        other => format!("is {other}"),
+    };
+    let summary = match task.cause {
+        Some(cause) => format!("{stands}: {}", cause_words(cause)),
+        None => stands,
+    };
+    let details = attempts.iter().map(attempt_words).collect();
+    Explanation { subject: task.id.to_string(), summary, details }
+}
+
+fn attempt_words(attempt: &AttemptRecord) -> String {
+    let (number, node) = (attempt.id.attempt, attempt.node);
+    let how = match (attempt.end, attempt.exit_code, attempt.signal) {
+        (AttemptEnd::Succeeded, ..) => "succeeded".to_owned(),
+        (AttemptEnd::Failed, Some(code), _) => format!("exited with code {code}"),
+        (AttemptEnd::Failed, None, Some(signal)) => format!("was ended by signal {signal}"),
+        (AttemptEnd::Failed, None, None) => "failed".to_owned(),
+        (AttemptEnd::TimedOut, ..) => "ran longer than its time-out".to_owned(),
+        (AttemptEnd::Interrupted, ..) => "was interrupted by a notice".to_owned(),
+        (AttemptEnd::NodeLost, ..) => "was lost with its node".to_owned(),
+        (AttemptEnd::Cancelled, ..) => "was cancelled".to_owned(),
+        (AttemptEnd::Returned, ..) => "was given back before it started".to_owned(),
+    };
+    let ran = match attempt.run_ms {
+        0 => String::new(),
+        ms => format!(" after {}", format_duration(ms)),
+    };
+    let message = attempt.message.as_deref().map(|words| format!(": {words}")).unwrap_or_default();
+    format!("attempt {number} on {node} {how}{ran}{message}")
+}
+
+/// Why a job that World does not have stands where it stands.
+pub(super) fn settled_job(job: &JobRecord) -> Explanation {
+    let at = job.settled.map(|at| format!(" at {at}")).unwrap_or_default();
+    let summary = match job.status {
+        JobStatus::Submitted => "waits in its table until other jobs are settled".to_owned(),
+        JobStatus::Succeeded => format!("has succeeded{at}"),
+        JobStatus::Failed => format!("has failed{at}"),
+        JobStatus::Cancelled => format!("was cancelled{at}"),
+        other => format!("is {other}"),
+    };
+    let tasks = job.tasks;
+    let counts = [
+        (tasks.succeeded, "succeeded"),
+        (tasks.failed, "failed"),
+        (tasks.cancelled, "were cancelled"),
+    ];
+    let counts: Vec<_> = counts
+        .into_iter()
+        .filter(|(count, _)| *count > 0 && job.status.is_settled())
+        .map(|(count, how)| format!("{count} of {} tasks {how}", tasks.total))
+        .collect();
+    let why = job.stopping.map(|cause| cause_words(cause).to_owned());
+    let details = why.into_iter().chain(counts).collect();
+    Explanation { subject: job.id.to_string(), summary, details }
+}
+
+/// What is sold, and what of it is not asked for at this moment.
+pub(super) fn offers(world: &World, now: Timestamp) -> Vec<OfferView> {
+    let withheld = control::withheld(world, now);
+    let view = |offer: &Offer| {
+        // The last of what keeps it from being bought decides.
+        let concerned = withheld.iter().filter(|item| item.concerns(offer));
+        let last = concerned.max_by_key(|item| item.until);
+        OfferView {
+            offer: offer.clone(),
+            withheld_until: last.map(|item| item.until),
+            withheld_why: last.map(|item| item.why.clone()),
+        }
+    };
+    world.observed.offers.iter().map(view).collect()
 }
 
 pub(super) fn cost(sums: CostSums) -> CostView {

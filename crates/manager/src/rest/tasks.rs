@@ -105,12 +105,7 @@ pub(super) async fn explain(
         Err(why) => Err(app.unanswered(why).await),
         Ok(None) => {
             let task = find(&app, id).await?;
-            let cause = task.cause.map(|cause| format!("cause: {cause:?}"));
-            Ok(Json(Explanation {
-                subject: id.to_string(),
-                summary: format!("is {}", task.status),
-                details: cause.into_iter().collect(),
-            }))
+            Ok(Json(rows::settled_task(&task, &app.store.attempts(id).await?)))
         }
     }
 }
