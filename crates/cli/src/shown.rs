@@ -55,7 +55,7 @@ fn shown() -> Vec<Shown> {
 fn started() -> Vec<Shown> {
     let ready = |what| Ready {
         url: "http://127.0.0.1:7878",
-        data_dir: Path::new("/home/me/.local/share/ebb"),
+        data_dir: Path::new("/var/lib/ebb"),
         token: "ebbu_secret",
         what,
     };
@@ -144,7 +144,7 @@ fn machine() -> Vec<Shown> {
         next: next.map(str::to_owned),
     };
     let diagnosis = Diagnosis::new(vec![
-        check("disk", Finding::Ok, "58.1 GiB free for /home/me/.local/share/ebb", None),
+        check("disk", Finding::Ok, "58.1 GiB free for /var/lib/ebb", None),
         check("open files", Finding::Warn, "1024 at once", Some("ulimit -n 65536")),
         check(
             "manager",
