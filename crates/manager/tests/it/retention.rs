@@ -83,6 +83,13 @@ async fn what_an_unsettled_job_comes_after_stays() {
     assert!(work.iter().all(|attempt| attempt.task.job == first), "{work:?}");
     node.start(&work).await;
     node.succeed(&work).await;
+    // A round has passed when one that nobody comes after is gone.
+    let mut other = job(1);
+    // No node can take it, so that it is cancelled at once.
+    other["group"][0]["resources"]["cpu"] = json!("1000");
+    let other = scene.user.submit(&other, None).await.expect("accepted").id;
+    scene.user.stop_job(other).await.expect("stopped");
+    until_jobs(&scene, 2).await;
     // Were it forgotten, nobody could say any more that it has succeeded.
     let kept = scene.user.job(first).await.expect("it is kept");
     assert_eq!(kept.job.status, JobStatus::Succeeded);
