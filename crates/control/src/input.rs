@@ -146,8 +146,6 @@ pub struct RetriedJob {
     pub submitted: Timestamp,
     /// Its groups, by ordinal.
     pub groups: Vec<RetriedGroup>,
-    /// How many tasks are to run again.
-    pub tasks: u64,
 }
 
 /// A job from its table.

@@ -40,7 +40,7 @@ fn retry_failed(step: &mut Step<'_>, id: JobId) -> Reply {
 }
 
 fn come_back(step: &mut Step<'_>, id: JobId, settled: RetriedJob) -> Reply {
-    let RetriedJob { spec, submitted, mut groups, .. } = settled;
+    let RetriedJob { spec, submitted, mut groups } = settled;
     groups.resize(spec.groups.len(), RetriedGroup::default());
     free_followers(&spec.groups, &mut groups);
     let mut job = Job::retried(&spec, submitted, &groups);

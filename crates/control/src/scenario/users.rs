@@ -99,7 +99,7 @@ impl Tables {
             out
         };
         let groups = (0u16..).zip(kept).map(group).collect();
-        Some(RetriedJob { spec: spec.clone(), submitted, groups, tasks: 0 })
+        Some(RetriedJob { spec: spec.clone(), submitted, groups })
     }
 }
 

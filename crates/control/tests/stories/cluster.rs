@@ -391,7 +391,7 @@ impl Cluster {
     /// A settled job comes back as its tables have it.
     pub(crate) fn come_back(&mut self, number: u64, document: &Value, groups: Vec<RetriedGroup>) {
         let spec = Arc::new(JobSpec::parse(document).expect("a right document"));
-        let settled = RetriedJob { spec, submitted: START, groups, tasks: 1 };
+        let settled = RetriedJob { spec, submitted: START, groups };
         let retry =
             Input::RetryJob { job: JobId::from_number(number), settled: Some(Box::new(settled)) };
         self.take(&format!("job {number} is retried"), vec![retry]);

@@ -85,7 +85,7 @@ async fn settled_job(app: &App, id: JobId, which: RetryWhich) -> Result<RetriedJ
     if tasks == 0 {
         return Err(nothing(id, "none of its tasks ended so"));
     }
-    Ok(RetriedJob { spec, submitted, groups, tasks })
+    Ok(RetriedJob { spec, submitted, groups })
 }
 
 fn nothing(id: JobId, why: &str) -> Failure {
