@@ -507,9 +507,10 @@ impl From<&TaskState> for TaskStatus {
     }
 }
 
-impl fmt::Display for TaskStatus {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.pad(match self {
+impl TaskStatus {
+    /// As the API writes it.
+    pub fn as_str(self) -> &'static str {
+        match self {
             Self::Waiting => "waiting",
             Self::Backoff => "backoff",
             Self::Assigned => "assigned",
@@ -518,7 +519,13 @@ impl fmt::Display for TaskStatus {
             Self::Succeeded => "succeeded",
             Self::Failed => "failed",
             Self::Cancelled => "cancelled",
-        })
+        }
+    }
+}
+
+impl fmt::Display for TaskStatus {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.as_str())
     }
 }
 

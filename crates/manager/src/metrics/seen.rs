@@ -63,13 +63,13 @@ fn jobs(world: &World) -> BTreeMap<&'static str, i64> {
 
 fn tasks(world: &World) -> BTreeMap<&'static str, i64> {
     let mut counts: BTreeMap<_, i64> =
-        UNSETTLED.into_iter().map(|status| (word(status), 0)).collect();
+        UNSETTLED.into_iter().map(|status| (status.as_str(), 0)).collect();
     for group in world.durable.jobs.values().flat_map(|job| &job.groups) {
-        *counts.entry(word(TaskStatus::Waiting)).or_default() += i64::from(group.fresh.len());
+        *counts.entry(TaskStatus::Waiting.as_str()).or_default() += i64::from(group.fresh.len());
         for task in group.tasks.values() {
             let status = TaskStatus::from(&task.state);
             if !status.is_settled() {
-                *counts.entry(word(status)).or_default() += 1;
+                *counts.entry(status.as_str()).or_default() += 1;
             }
         }
     }
@@ -83,19 +83,6 @@ const UNSETTLED: [TaskStatus; 5] = [
     TaskStatus::Running,
     TaskStatus::Leaving,
 ];
-
-fn word(status: TaskStatus) -> &'static str {
-    match status {
-        TaskStatus::Waiting => "waiting",
-        TaskStatus::Backoff => "backoff",
-        TaskStatus::Assigned => "assigned",
-        TaskStatus::Running => "running",
-        TaskStatus::Leaving => "leaving",
-        TaskStatus::Succeeded => "succeeded",
-        TaskStatus::Failed => "failed",
-        TaskStatus::Cancelled => "cancelled",
-    }
-}
 
 fn nodes(world: &World) -> BTreeMap<&'static str, i64> {
     let mut counts: BTreeMap<_, i64> =
