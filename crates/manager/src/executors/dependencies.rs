@@ -4,6 +4,7 @@
 use std::time::Duration;
 
 use control::Input;
+use model::JobId;
 
 use super::Executors;
 
@@ -14,14 +15,12 @@ const PERIOD: Duration = Duration::from_millis(500);
 /// Looks the jobs up that the step asks for, as long as it asks.
 pub(super) async fn run(mut shared: Executors) {
     loop {
-        let wanted: Vec<_> = shared.rows.borrow_and_update().lookup.iter().copied().collect();
-        if wanted.is_empty() {
-            if shared.rows.changed().await.is_err() {
-                return;
-            }
-            continue;
-        }
-        match shared.store.statuses(&wanted).await {
+        let wanted = match shared.rows.wait_for(|rows| !rows.lookup.is_empty()).await {
+            Ok(rows) => rows.lookup.clone(),
+            Err(_) => return,
+        };
+        let ids: Vec<JobId> = wanted.iter().copied().collect();
+        match shared.store.statuses(&ids).await {
             Ok(settled) if settled.is_empty() => {}
             Ok(settled) => {
                 let input = Input::DependenciesSettled(settled);
@@ -33,7 +32,11 @@ pub(super) async fn run(mut shared: Executors) {
         }
         tokio::select! {
             () = tokio::time::sleep(PERIOD) => {}
-            changed = shared.rows.changed() => if changed.is_err() { return },
+            other = shared.rows.wait_for(|rows| rows.lookup != wanted) => {
+                if other.is_err() {
+                    return;
+                }
+            }
         }
     }
 }
