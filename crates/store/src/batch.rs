@@ -11,14 +11,14 @@ use model::{
 use crate::StoreError;
 use crate::document::pack;
 use crate::inbox::IdempotencyKey;
-use crate::made::{
-    after_rows, attempt_row, clean, demand, group_row, intent_row, items_rows, job_row, label_rows,
-    node_row, notice_key, patch_row, spend_row, task_row,
-};
 use crate::rows::{
     AfterRow, AnswerRow, AttemptRow, ExplanationRow, GroupRow, InboxKey, IntentRow, ItemsUseRow,
     JobKey, JobRow, JobStateRow, LabelRow, NodeRow, NoticeKey, NoticeRow, PatchRow, SpendRow,
     SumRow, TaskKey, TaskRow, UnsettledRow,
+};
+use crate::to_rows::{
+    after_rows, attempt_row, clean, demand, group_row, intent_row, items_rows, job_row, label_rows,
+    node_row, notice_key, patch_row, spend_row, task_row,
 };
 use crate::words::Word;
 

@@ -8,10 +8,10 @@ use model::{Clamp, JobId, JobSpec, Namespace, TaskId, Timestamp};
 
 use crate::document::unpack;
 use crate::load::narrow;
-use crate::made::{after_rows, inbox_job_row, items_rows, label_rows};
 use crate::rows::{AnswerRow, InboxPost};
 use crate::session::records;
 use crate::sqlite::{self, Post, PostedRows};
+use crate::to_rows::{after_rows, inbox_job_row, items_rows, label_rows};
 use crate::{Db, Store, StoreError, postgres};
 
 /// Rows of the inbox with which it is full, unless [`Store::with_inbox_rows`] says otherwise.

@@ -10,10 +10,10 @@ use tokio::time::timeout;
 
 use crate::StoreError;
 use crate::batch::Batch;
-use crate::made::json;
 use crate::open::{POSTGRES, migration_error, migrator};
 use crate::rows::Row;
 use crate::sqlite::{Post, PostedRows};
+use crate::to_rows::json;
 
 /// No statement of ours may hold anything for longer. The lease must be longer than this, so that
 /// nothing that a leader began is still under way when its lease has run out.
