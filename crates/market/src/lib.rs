@@ -12,6 +12,7 @@ mod events;
 mod identity;
 mod queue;
 mod random;
+pub mod recorded;
 mod state;
 #[cfg(test)]
 mod tests;

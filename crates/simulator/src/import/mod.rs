@@ -1,0 +1,1 @@
+//! What others recorded, made into our files.
