@@ -14,13 +14,11 @@ pub struct Seconds {
 
 impl Serialize for Seconds {
     fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
-        if self.ms % 1_000 == 0 {
+        if self.ms.is_multiple_of(1_000) {
             return to.serialize_u64(self.ms / 1_000);
         }
-        // Exact: milliseconds below 2^53 have a double of their own.
-        let whole = u32::try_from(self.ms / 1_000).map_or(f64::from(u32::MAX), f64::from);
-        let rest = u32::try_from(self.ms % 1_000).map_or(0.0, f64::from);
-        to.serialize_f64(whole + rest / 1_000.0)
+        // Milliseconds below 2^53 have a double of their own.
+        to.serialize_f64(self.ms as f64 / 1_000.0)
     }
 }
 
