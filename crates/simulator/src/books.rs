@@ -8,6 +8,7 @@ use model::MicroUsd;
 
 use crate::jobs::{JobWork, TaskKey};
 use crate::result::{JobResult, Outcome, RunResult, Seconds};
+use crate::series::{StayCost, Tally};
 use crate::work::Course;
 
 /// An attempt's stay on a machine, at its end.
@@ -35,6 +36,7 @@ pub struct Books {
     idle: MicroUsd,
     wasted: Exact,
     interruptions: u64,
+    tally: Tally,
 }
 
 #[derive(Debug)]
@@ -49,6 +51,7 @@ struct JobBook {
 impl Books {
     /// Empty ones for a workload.
     pub fn new(jobs: &[Arc<JobWork>]) -> Self {
+        let tally = Tally::new(jobs);
         let jobs = jobs.iter().map(|job| JobBook {
             job: job.clone(),
             unfinished: job.count,
@@ -63,6 +66,7 @@ impl Books {
             idle: MicroUsd(0),
             wasted: Exact::default(),
             interruptions: 0,
+            tally,
         }
     }
 
@@ -90,37 +94,46 @@ impl Books {
         let course = stay.course;
         let worked_from = stay.from_ms + course.changeover_ms;
         let lost_from = stay.to_ms - course.lost_ms;
-        self.wasted += cost(stay.from_ms, worked_from);
-        self.wasted += cost(lost_from, stay.to_ms);
+        let mut parts = StayCost {
+            changeover: cost(stay.from_ms, worked_from),
+            lost: cost(lost_from, stay.to_ms),
+            checkpoints: Exact::default(),
+        };
         let middle = lost_from - worked_from;
         if middle > 0 {
             let whole = cost(worked_from, lost_from).0;
-            self.wasted += Exact(whole * i128::from(course.checkpoint_ms) / i128::from(middle));
+            parts.checkpoints =
+                Exact(whole * i128::from(course.checkpoint_ms) / i128::from(middle));
         }
+        self.wasted += parts.changeover + parts.lost + parts.checkpoints;
+        self.tally.stay(market, stay, &parts);
         if let Some(job) = self.job(stay.task) {
             job.cost += charged;
         }
     }
 
     /// A checkpoint was moved.
-    pub fn egress(&mut self, task: TaskKey, cost: MicroUsd) {
+    pub fn egress(&mut self, market: &Recorded, task: TaskKey, cost: MicroUsd) {
         self.cost += cost;
+        self.tally.egress(market, cost);
         if let Some(job) = self.job(task) {
             job.cost += cost;
         }
     }
 
     /// A machine has ended: what no task used of its bill was idle.
-    pub fn ended(&mut self, ended: &Ended) {
+    pub fn ended(&mut self, market: &Recorded, ended: &Ended) {
         let (_, charged) = self.open.remove(&ended.machine.no).unwrap_or_default();
         let bill = ended.cost.rounded();
         self.cost += bill;
         self.idle += bill - charged;
+        self.tally.ended(market, ended, bill - charged);
         self.interruptions += u64::from(ended.ending == Ending::Reclaimed);
     }
 
     /// A task is done.
     pub fn finished(&mut self, task: TaskKey, at_ms: u64) {
+        self.tally.finished(task, at_ms);
         if let Some(job) = self.job(task) {
             job.unfinished = job.unfinished.saturating_sub(1);
             job.finished_ms = job.finished_ms.max(at_ms);
@@ -153,6 +166,6 @@ impl Books {
             interruptions: self.interruptions,
             jobs: jobs.collect(),
         };
-        Outcome { result }
+        Outcome { result, series: self.tally.close() }
     }
 }

@@ -16,6 +16,7 @@ pub mod jobs;
 pub mod policy;
 pub mod report;
 pub mod result;
+pub mod series;
 pub mod work;
 
 use std::sync::Arc;

@@ -5,6 +5,8 @@ use std::sync::Arc;
 use model::MicroUsd;
 use serde::{Serialize, Serializer};
 
+use crate::series::Series;
+
 /// Seconds in answers: whole ones as integers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Seconds {
@@ -64,4 +66,6 @@ pub struct JobResult {
 pub struct Outcome {
     /// In figures.
     pub result: RunResult,
+    /// Over time.
+    pub series: Series,
 }

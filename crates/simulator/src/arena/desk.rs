@@ -186,7 +186,7 @@ impl Desk {
         self.books.start(key);
         if let Some(zone) = task.zone.replace(pool.zone.clone()) {
             let cost = task.job.egress(&recording, &zone, &pool.zone);
-            self.books.egress(key, cost);
+            self.books.egress(&self.market, key, cost);
         }
         true
     }
@@ -243,7 +243,7 @@ impl Desk {
         if let Some(held) = self.machines.remove(&ended.machine.no) {
             self.boots.remove(&(held.ready_ms, ended.machine.no));
         }
-        self.books.ended(ended);
+        self.books.ended(&self.market, ended);
     }
 
     /// The market has gone on.
