@@ -51,6 +51,8 @@ const SIZE: &str =
     r"^([0-9]{1,6}(\.[0-9]{1,3})?(KiB|MiB|GiB|kB|MB|GB)|[0-9]{1,3}(\.[0-9]{1,3})?(TiB|TB))$";
 /// At least a millisecond, at most ten years.
 const DURATION: &str = r"^(([1-9][0-9]{0,2}d)([1-9][0-9]{0,3}h)?([1-9][0-9]{0,5}m)?([1-9][0-9]{0,6}s)?([1-9][0-9]{0,9}ms)?|([1-9][0-9]{0,3}h)([1-9][0-9]{0,5}m)?([1-9][0-9]{0,6}s)?([1-9][0-9]{0,9}ms)?|([1-9][0-9]{0,5}m)([1-9][0-9]{0,6}s)?([1-9][0-9]{0,9}ms)?|([1-9][0-9]{0,6}s)([1-9][0-9]{0,9}ms)?|[1-9][0-9]{0,9}ms)$";
+/// RFC 3339, in this century and on a day that there is.
+const MOMENT: &str = r"^(20[0-9]{2}-((0[13578]|1[02])-(0[1-9]|[12][0-9]|3[01])|(0[469]|11)-(0[1-9]|[12][0-9]|30)|02-(0[1-9]|1[0-9]|2[0-8]))|20([02468][048]|[13579][26])-02-29)T([01][0-9]|2[0-3]):[0-5][0-9]:[0-5][0-9](\.[0-9]{1,9})?(Z|[+-]([01][0-9]|2[0-3]):[0-5][0-9])$";
 /// A variable's name that is not one of ours.
 const VARIABLE: &str = r"^(E|EB|EBB|([^E=\x00]|E[^B=\x00]|EB[^B=\x00]|EBB[^_=\x00])[^=\x00]*)$";
 /// Relative, and no part is `..`.
@@ -118,6 +120,19 @@ fn max_running() -> Value {
     )
 }
 
+/// How long after submission, or when.
+fn deadline() -> Value {
+    described(
+        "When it should be done: how long after its submission, or a time (RFC 3339) that is not \
+         past. Spot machines are waited for only while there is time to spare; nothing is stopped \
+         when it is missed.",
+        json!({"oneOf": [
+            {"type": "string", "pattern": DURATION, "examples": ["60h"]},
+            {"type": "string", "pattern": MOMENT, "examples": ["2031-05-01T18:00:00Z"]},
+        ]}),
+    )
+}
+
 fn on_task_failure() -> Value {
     described(
         "Whether a failed task stops its siblings; `continue` by default.",
@@ -166,6 +181,7 @@ fn job() -> Value {
             "labels": labels(&label()),
             "on_task_failure": on_task_failure(),
             "max_running": max_running(),
+            "deadline": deadline(),
             "after": job_after(),
             "group": {
                 "type": "array", "minItems": 1, "maxItems": limits::GROUPS,
@@ -322,6 +338,7 @@ fn patch() -> Value {
             "labels": or_null(labels(&or_null(label()))),
             "priority": or_null(priority()),
             "max_running": or_null(max_running()),
+            "deadline": or_null(deadline()),
             "on_task_failure": or_null(on_task_failure()),
             "after": or_null(job_after()),
         },

@@ -67,6 +67,12 @@ pub struct JobDetail {
     pub groups: Vec<GroupView>,
     /// What its attempts cost so far.
     pub cost_micro_usd: MicroUsd,
+    /// When it should be done.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub deadline_at: Option<Timestamp>,
+    /// Whether it succeeded by then; absent while it still may.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub deadline_met: Option<bool>,
 }
 
 /// A group of a job.

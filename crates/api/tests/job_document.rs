@@ -126,7 +126,13 @@ proptest! {
         namespace in texts(&at("/JobDocument/properties/namespace")),
         label in texts(&at("/JobDocument/properties/labels/propertyNames")),
         other in texts(&at("/JobDocument/properties/after/items")),
+        span in texts(&at("/JobDocument/properties/deadline/oneOf/0")),
+        moment in texts(&at("/JobDocument/properties/deadline/oneOf/1")),
     ) {
+        for deadline in [span, moment] {
+            let document = json!({"deadline": deadline, "group": [{"command": ["true"]}]});
+            prop_assert_eq!(faults(&document), Vec::<String>::new());
+        }
         let document = json!({
             "name": name, "namespace": namespace, "labels": {label: ""}, "after": [other],
             "group": [{"command": ["true"]}],

@@ -59,6 +59,8 @@ pub(crate) fn detail() -> JobDetail {
         spec: spec(),
         groups: vec![group("digest", 1980), group("pack", 20)],
         cost_micro_usd: MicroUsd(1_234),
+        deadline_at: Some(NOW.plus_ms(7_380_000)),
+        deadline_met: None,
     }
 }
 

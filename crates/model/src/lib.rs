@@ -32,8 +32,8 @@ pub use intervals::IntervalSet;
 pub use node::{Node, NodeEvent, NodeOrigin, NodeReason, NodeState};
 pub use report::{InventoryItem, NodeNotice, Stats, Transition};
 pub use spec::{
-    Ask, Constraints, DocumentPart, Fault, GroupSpec, JobPatch, JobSpec, OnTaskFailure, Purchase,
-    Restart, items_keys, limits,
+    Ask, Constraints, Deadline, DocumentPart, Fault, GroupSpec, JobPatch, JobSpec, OnTaskFailure,
+    Purchase, Restart, items_keys, limits, past_deadline,
 };
 pub use task::{
     After, AttemptEnd, Cause, Counters, LogPart, MAX_BACKOFF_MS, Outcome, OutputFile, Phase,

@@ -2,7 +2,9 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use model::{Fault, ItemsKey, JobSpec, Resources, items_keys, limits};
+use model::{
+    Deadline, Fault, ItemsKey, JobSpec, Resources, Timestamp, items_keys, limits, past_deadline,
+};
 use proptest::prelude::*;
 use serde_json::{Value, json};
 
@@ -32,6 +34,7 @@ fn a_full_job_survives_storage() {
     let spec = JobSpec::parse(&json!({
         "name": "digest-corpus", "kind": "batch", "namespace": "lab-1", "priority": 5,
         "labels": {"team": "x"}, "on_task_failure": "stop", "max_running": 10,
+        "deadline": "60h",
         "group": [{
             "name": "digest", "items": ["a", "b"], "command": ["sh", "-c", "cat \"$EBB_ITEM\""],
             "env": {"LEVEL": "9"}, "workdir": "/tmp", "outputs": ["out/*"],
@@ -52,7 +55,7 @@ fn a_full_job_survives_storage() {
 fn every_fault_at_once() {
     insta::assert_snapshot!(faults(&json!({
         "name": "", "kind": "service", "namespace": "Not Good", "priority": 5000, "colour": "red",
-        "after": ["job_0000000000000", "job_1", 7], "deadline": "1h", "labels": {"a": 1},
+        "after": ["job_0000000000000", "job_1", 7], "deadline": "soon", "labels": {"a": 1},
         "group": [
             {"name": "x", "count": 0, "resources": {"cpu": "-1", "memory": "lots", "gpus": -1}},
             {"name": "x", "command": [], "items": ["a"], "count": 3, "image": "alpine"},
@@ -61,13 +64,13 @@ fn every_fault_at_once() {
              "restart": {"backoff": "5", "no_retry_exit_codes": [0, 300]}, "purchase": "cheap"},
         ],
     })), @r#"
-    /colour unknown field; known are name, kind, namespace, priority, labels, on_task_failure, max_running, after, group
-    /deadline `deadline` is not built yet; leave it out
+    /colour unknown field; known are name, kind, namespace, priority, labels, on_task_failure, max_running, deadline, after, group
     /name must be 1 to 128 printable bytes
     /kind services are not built yet: write "batch"
     /namespace `Not Good` is not a namespace: 1-63 of a-z, 0-9 and -, not at its ends
     /priority must be a whole number from -1000 to 1000, is 5000
     /labels/a must be text, is 1
+    /deadline `soon` is not a deadline: write how long after submission ("60h", "90m") or a time like "2031-05-01T18:00:00Z"
     /after/1 `job_1` is not a job id like job_0c8wqm3k4t001
     /after/2 must be text, is 7
     /group/0/count must be a whole number from 1 to 100000000, is 0
@@ -89,6 +92,39 @@ fn every_fault_at_once() {
     /group/2/timeout `soon` is not a duration: write "250ms", "5s", "10m", "1h30m"
     /group/2/purchase must be "spot" or "on-demand" or "spot-then-on-demand", is `cheap`
     "#);
+}
+
+fn deadline(text: &str) -> Result<Option<Deadline>, String> {
+    let document = json!({"deadline": text, "group": [{"command": ["true"]}]});
+    JobSpec::parse(&document).map(|spec| spec.deadline).map_err(|faults| told(&faults))
+}
+
+#[test]
+fn deadlines_are_spans_or_times() {
+    let at = |text: &str| Ok(Some(Deadline::At(text.parse().unwrap())));
+    assert_eq!(deadline("60h"), Ok(Some(Deadline::AfterMs(216_000_000))));
+    assert_eq!(deadline("2031-05-01T18:00:00Z"), at("2031-05-01T18:00:00Z"));
+    assert_eq!(deadline("2031-05-01T18:00:00.5+02:00"), at("2031-05-01T16:00:00.5Z"));
+    assert_eq!(deadline("2031-05-01T18:00:00-00:30"), at("2031-05-01T18:30:00Z"));
+    for bad in ["2031-05-01", "2031-02-30T00:00:00Z", "2031-05-01T18:00:00+2:00", "18:00", "é", ""]
+    {
+        let told = deadline(bad).expect_err("no deadline");
+        assert!(told.starts_with("/deadline "), "{told}");
+    }
+    insta::assert_snapshot!(deadline("0s").unwrap_err(), @"/deadline `0s` is outside 1 ms to ten years");
+    insta::assert_snapshot!(deadline("2031-05-01T18:00").unwrap_err(), @r#"/deadline `2031-05-01T18:00` is not a deadline: write how long after submission ("60h", "90m") or a time like "2031-05-01T18:00:00Z""#);
+}
+
+#[test]
+fn a_deadline_that_is_past_is_told_by_who_has_a_clock() {
+    let now = Timestamp::from_ms(1_790_000_000_000);
+    let past = |text: &str| past_deadline(&json!({"deadline": text}), now);
+    let fault = past("2020-01-01T00:00:00Z").expect("a fault");
+    insta::assert_snapshot!(told(&[fault]), @"/deadline `2020-01-01T00:00:00Z` is past: it is 2026-09-21T14:13:20.000Z");
+    assert_eq!(past("2026-09-21T14:13:20Z").is_some(), true);
+    assert_eq!(past("2026-09-21T14:13:20.001Z"), None);
+    assert_eq!((past("1ms"), past("nonsense"), past_deadline(&json!(7), now)), (None, None, None));
+    assert_eq!(Deadline::AfterMs(5).of(now), now.plus_ms(5));
 }
 
 #[test]
@@ -215,8 +251,9 @@ fn a_patch_changes_what_it_names() {
     insta::assert_snapshot!(patched(json!({"priority": -3, "labels": {"tier": null, "new": "y"}})), @r#"{"after":["job_0000000000007"],"labels":{"new":"y","team":"x"},"max_running":10,"name":"digest","on_task_failure":"stop","priority":-3}"#);
     insta::assert_snapshot!(patched(json!({
         "name": null, "priority": null, "max_running": null, "labels": null,
-        "on_task_failure": null, "after": null,
+        "on_task_failure": null, "after": null, "deadline": null,
     })), @r#"{"name":"job","on_task_failure":"continue","priority":0}"#);
+    insta::assert_snapshot!(patched(json!({"deadline": "2h", "labels": null})), @r#"{"after":["job_0000000000007"],"deadline":{"after_ms":7200000},"max_running":10,"name":"digest","on_task_failure":"stop","priority":5}"#);
     insta::assert_snapshot!(patched(json!({"name": "other", "max_running": 1, "after": []})), @r#"{"labels":{"team":"x","tier":"1"},"max_running":1,"name":"other","on_task_failure":"stop","priority":5}"#);
 }
 
@@ -229,7 +266,7 @@ fn every_fault_of_a_patch_at_once() {
         "on_task_failure": "panic", "after": ["job_7"], "group": [], "namespace": null,
         "colour": "red", "kind": "batch",
     })), @r#"
-    /colour unknown field; known are name, labels, priority, max_running, on_task_failure, after
+    /colour unknown field; known are name, labels, priority, max_running, on_task_failure, deadline, after
     /group `group` cannot be changed after submission
     /kind `kind` cannot be changed after submission
     /namespace `namespace` cannot be changed after submission
@@ -359,6 +396,7 @@ fn document() -> impl Strategy<Value = Value> {
         "-?[0-9]{1,30}(ms|s|m|h|y|MiB|TiB|m)?",
         Just("job_0000000000001".to_owned()),
         Just("group-1".to_owned()),
+        "(20[0-9]{2}-[0-9]{2}-[0-9]{2}T)?[0-9]{2}:[0-9]{2}:[0-9]{2}(Z|[+-][0-9]{1,2}:[0-9é]{1,2})",
         Just("items_0000000000001".to_owned()),
     ];
     let leaf = prop_oneof![
@@ -398,6 +436,7 @@ proptest! {
                 prop_assert!(!faults.is_empty());
             }
             items_keys(&document);
+            past_deadline(&document, Timestamp::from_ms(1));
         }
         if let Err(faults) = job().merge_patch(&document) {
             prop_assert!(!faults.is_empty());

@@ -3,7 +3,7 @@
 use api::view::{
     AttemptView, JobDetail, JobView, OutputView, Page, Submitted, TaskCounts, TaskView,
 };
-use model::{TaskStatus, format_duration, limits};
+use model::{TaskStatus, Timestamp, format_duration, limits};
 
 use super::{ago, dollars, job_status, many, short, task_tone, word};
 use crate::output::{Answer, Look};
@@ -81,6 +81,9 @@ impl Answer for JobDetail {
             &format!("{} of {} settled: {}", tasks.settled(), tasks.total, counts(&tasks)),
         );
         tell("cost", &dollars(self.cost_micro_usd));
+        if let Some(at) = self.deadline_at {
+            tell("due", &due(self, at, look.now));
+        }
         if !self.job.labels.is_empty() {
             let pairs = self.job.labels.iter().map(|(key, value)| format!("{key}={value}"));
             tell("labels", &plain(&pairs.collect::<Vec<_>>().join(" ")));
@@ -95,6 +98,20 @@ impl Answer for JobDetail {
         lines.push(groups(self, look));
         lines.extend(next(&self.job));
         lines.join("\n")
+    }
+}
+
+/// How a job stands to its deadline.
+fn due(detail: &JobDetail, at: Timestamp, now: Timestamp) -> String {
+    match (detail.deadline_met, detail.job.settled_at) {
+        (None, _) => format!("in {} ({at})", short(at.since(now))),
+        (Some(true), Some(settled)) => format!("met, {} before ({at})", short(at.since(settled))),
+        (Some(true), None) => format!("met ({at})"),
+        (Some(false), None) => format!("late since {} ({at})", short(now.since(at))),
+        (Some(false), Some(settled)) if settled > at => {
+            format!("missed by {} ({at})", short(settled.since(at)))
+        }
+        (Some(false), Some(_)) => format!("missed: it did not succeed ({at})"),
     }
 }
 

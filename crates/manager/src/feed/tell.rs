@@ -192,13 +192,14 @@ fn named(spec: &JobSpec) -> Option<String> {
 
 /// The names of the fields that change.
 fn fields(patch: &JobPatch) -> String {
-    let JobPatch { name, labels, priority, max_running, on_task_failure, after } = patch;
+    let JobPatch { name, labels, priority, max_running, on_task_failure, deadline, after } = patch;
     let named = [
         ("name", name.is_some()),
         ("labels", labels.is_some()),
         ("priority", priority.is_some()),
         ("max_running", max_running.is_some()),
         ("on_task_failure", on_task_failure.is_some()),
+        ("deadline", deadline.is_some()),
         ("after", after.is_some()),
     ];
     let changed: Vec<&str> =

@@ -15,6 +15,7 @@ use super::body::{self, NoQuery, Params, PathText};
 use super::doc::{NotFound, NotLeader};
 use super::failure::Failure;
 use super::{App, Shared, rows};
+use crate::clock;
 
 /// Items of a page without `limit`.
 const PAGE: u32 = 100;
@@ -124,7 +125,7 @@ pub(super) async fn one(
 /// A job, and the tag of its revision.
 pub(super) fn detail(job: store::JobDetail) -> Response {
     let tag = tag(job.job.revision);
-    ([(header::ETAG, tag)], Json(rows::job_detail(job))).into_response()
+    ([(header::ETAG, tag)], Json(rows::job_detail(job, clock::now()))).into_response()
 }
 
 /// An ETag changes when a user changes the job: its counts change many times a second.

@@ -10,7 +10,7 @@ use axum::extract::State;
 use axum::http::{HeaderMap, header};
 use axum::response::Response;
 use control::{Input, Reply};
-use model::{Fault, JobId, JobPatch};
+use model::{Deadline, Fault, JobId, JobPatch};
 use serde_json::Value;
 
 use super::body::{self, NoQuery, PathText};
@@ -18,6 +18,7 @@ use super::doc::{BadBody, Conflict, NotFound, NotLeader, PreconditionFailed};
 use super::failure::Failure;
 use super::jobs::{detail, no_job, tag};
 use super::{App, Shared, json, submit};
+use crate::clock;
 use crate::leader::Lead;
 
 const MERGE_PATCH: &str = "application/merge-patch+json";
@@ -99,6 +100,7 @@ async fn read_patch(
     twice: Vec<Fault>,
 ) -> Result<JobPatch, Failure> {
     let mut faults = twice;
+    faults.extend(late(job, document));
     let patch = match job.spec.merge_patch(document) {
         Ok(patch) if faults.is_empty() => patch,
         Ok(_) => return Err(Failure::invalid(faults)),
@@ -118,6 +120,18 @@ async fn read_patch(
     };
     faults.extend(cycles.map(|(other, pointer)| Fault { pointer, detail: detail(other) }));
     if faults.is_empty() { Ok(patch) } else { Err(Failure::invalid(faults)) }
+}
+
+/// A deadline that is past, however it is written: of one that counts from the submission, too.
+fn late(job: &store::JobDetail, document: &Value) -> Option<Fault> {
+    let now = clock::now();
+    let text = document.get("deadline")?.as_str()?;
+    let at = text.parse::<Deadline>().ok()?.of(job.job.submitted);
+    (at <= now).then(|| {
+        let since = format!("of a job that was submitted at {}", job.job.submitted);
+        let detail = format!("`{text}` {since} is past: it is {now}");
+        Fault { pointer: "/deadline".to_owned(), detail }
+    })
 }
 
 /// A job that is not settled, and that the leader has seen.

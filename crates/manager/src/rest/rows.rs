@@ -26,13 +26,25 @@ pub(super) fn job(record: JobRecord) -> JobView {
     }
 }
 
-pub(super) fn job_detail(detail: store::JobDetail) -> JobDetail {
+pub(super) fn job_detail(detail: store::JobDetail, now: Timestamp) -> JobDetail {
+    let deadline_at = detail.spec.deadline.map(|deadline| deadline.of(detail.job.submitted));
+    let deadline_met = deadline_at.and_then(|at| is_met(&detail.job, at, now));
     let groups = detail.groups.into_iter();
     JobDetail {
         job: job(detail.job),
         spec: without_items(&detail.spec),
         groups: groups.map(|group| GroupView { name: group.name, tasks: group.tasks }).collect(),
         cost_micro_usd: detail.cost,
+        deadline_at,
+        deadline_met,
+    }
+}
+
+/// Whether a deadline was met; `None` while it still may be.
+pub(super) fn is_met(job: &JobRecord, deadline: Timestamp, now: Timestamp) -> Option<bool> {
+    match job.settled {
+        Some(settled) => Some(job.status == JobStatus::Succeeded && settled <= deadline),
+        None => (now > deadline).then_some(false),
     }
 }
 
@@ -47,6 +59,7 @@ fn without_items(spec: &JobSpec) -> JobSpec {
         labels: spec.labels.clone(),
         on_task_failure: spec.on_task_failure,
         max_running: spec.max_running,
+        deadline: spec.deadline,
         after: spec.after.clone(),
         groups: groups.collect(),
     }

@@ -11,7 +11,7 @@ use axum::extract::State;
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use control::Input;
-use model::{Fault, GroupSpec, ItemsKey, JobId, JobSpec, items_keys};
+use model::{Fault, GroupSpec, ItemsKey, JobId, JobSpec, Timestamp, items_keys, past_deadline};
 use serde_json::Value;
 use store::{IdempotencyKey, InboxMessage, ItemsRecord, Posted, StoreError};
 
@@ -73,7 +73,8 @@ pub(super) async fn submit(
     let bytes = body::read(&headers, body, limit, limits.body_ms).await?;
     let shape = Shape { many, most: limits.ndjson_lines };
     let items = stored_items(&app, &bytes, shape).await?;
-    let read = move |bytes: &Bytes| shape.read(bytes, &items);
+    let now = clock::now();
+    let read = move |bytes: &Bytes| shape.read(bytes, &items, now);
     let (read, bytes) = if bytes.len() > LARGE_BYTES {
         let reading = tokio::task::spawn_blocking(move || (read(&bytes), bytes)).await;
         reading.map_err(|fault| Failure::internal("the document could not be read", &fault))?
@@ -129,7 +130,7 @@ impl Shape {
     }
 
     /// All or none: the pointers of lines' faults begin with the line's ordinal.
-    fn read(self, bytes: &[u8], items: &Items) -> Result<Read, Failure> {
+    fn read(self, bytes: &[u8], items: &Items, now: Timestamp) -> Result<Read, Failure> {
         let (mut read, mut faults) = (Read::default(), Vec::new());
         for (place, text) in self.documents(bytes) {
             if self.many && read.specs.len() >= self.most {
@@ -142,7 +143,7 @@ impl Shape {
                 Err(fault) => {
                     faults.push(Fault { pointer: place, detail: format!("not JSON: {fault}") });
                 }
-                Ok((document, twice)) => match read_spec(&document, twice, items) {
+                Ok((document, twice)) => match read_spec(&document, twice, items, now) {
                     Ok(spec) => {
                         read.after.extend(named_after(&document, &place));
                         read.specs.push(Arc::new(spec));
@@ -175,9 +176,15 @@ impl Shape {
 }
 
 /// The spec, or all faults: those of its JSON and those of its fields.
-fn read_spec(document: &Value, twice: Vec<Fault>, items: &Items) -> Result<JobSpec, Vec<Fault>> {
+fn read_spec(
+    document: &Value,
+    twice: Vec<Fault>,
+    items: &Items,
+    now: Timestamp,
+) -> Result<JobSpec, Vec<Fault>> {
     let counts = items.iter().map(|(key, record)| (*key, record.count)).collect();
     let mut faults = twice;
+    faults.extend(past_deadline(document, now));
     match JobSpec::parse_with(document, &counts) {
         Ok(spec) => {
             faults.extend(foreign_items(&spec, items));
@@ -325,7 +332,7 @@ mod tests {
     const MANY: Shape = Shape { many: true, most: 10 };
 
     fn lines(shape: Shape, text: &str) -> Result<usize, u16> {
-        match shape.read(text.as_bytes(), &Items::new()) {
+        match shape.read(text.as_bytes(), &Items::new(), clock::now()) {
             Ok(read) => Ok(read.specs.len()),
             Err(failure) => Err(failure.into_response().status().as_u16()),
         }
@@ -345,6 +352,16 @@ mod tests {
     #[test]
     fn a_document_too_deep_is_an_error() {
         assert_eq!(lines(ONE, &"[".repeat(100_000)), Err(400));
+    }
+
+    #[test]
+    fn a_deadline_that_is_past_is_a_fault() {
+        let with = |deadline: &str| {
+            format!(r#"{{"deadline": "{deadline}", "group":[{{"command":["true"]}}]}}"#)
+        };
+        assert_eq!(lines(ONE, &with("2020-01-01T00:00:00Z")), Err(422));
+        assert_eq!(lines(ONE, &with("2099-01-01T00:00:00Z")), Ok(1));
+        assert_eq!(lines(ONE, &with("60h")), Ok(1));
     }
 
     #[test]

@@ -9,12 +9,14 @@ use utoipa::ToSchema;
 
 use crate::{ItemsKey, JobId, Namespace, PurchaseOption, Resources};
 
+mod deadline;
 mod fields;
 mod graph;
 mod parse;
 mod patch;
 mod reader;
 
+pub use deadline::{Deadline, past_deadline};
 pub use fields::DocumentPart;
 pub use parse::items_keys;
 pub use patch::JobPatch;
@@ -74,6 +76,10 @@ pub struct JobSpec {
     /// At most so many tasks on nodes at once.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub max_running: Option<u32>,
+    /// When it should be done. Nothing is stopped when it is missed; what must run may be bought
+    /// otherwise to meet it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub deadline: Option<Deadline>,
     /// Jobs that must have succeeded before any of its tasks is placed. Should one end otherwise,
     /// this job is stopped with [`Cause::Dependency`](crate::Cause::Dependency).
     #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]

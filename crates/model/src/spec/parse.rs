@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use serde_json::Value;
 
+use super::deadline::parse_deadline;
 use super::fields::DocumentPart;
 use super::reader::Reader;
 use super::{
@@ -86,6 +87,8 @@ fn parse_job(mut job: Reader<'_, '_>, items: &BTreeMap<ItemsKey, u32>) -> Option
         .map_or_else(|| Some(OnTaskFailure::default()), parse_on_task_failure);
     let max_running =
         job.field("max_running").map_or(Some(None), |field| parse_max_running(field).map(Some));
+    let deadline =
+        job.field("deadline").map_or(Some(None), |field| parse_deadline(field).map(Some));
     let after = job.field("after").map_or_else(|| Some(BTreeSet::new()), parse_after);
     let groups = parse_groups(&mut job, items);
     Some(JobSpec {
@@ -95,6 +98,7 @@ fn parse_job(mut job: Reader<'_, '_>, items: &BTreeMap<ItemsKey, u32>) -> Option
         labels: labels?,
         on_task_failure: on_task_failure?,
         max_running: max_running?,
+        deadline: deadline?,
         after: after?,
         groups: groups?,
     })

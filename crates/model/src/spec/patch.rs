@@ -6,12 +6,13 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use super::deadline::parse_deadline;
 use super::fields::DocumentPart;
 use super::parse::{
     DEFAULT_NAME, parse_after, parse_max_running, parse_on_task_failure, parse_priority,
 };
 use super::reader::Reader;
-use super::{Fault, JobSpec, OnTaskFailure, limits};
+use super::{Deadline, Fault, JobSpec, OnTaskFailure, limits};
 use crate::JobId;
 
 /// What a user may change of a job after its submission (`PATCH /v1/jobs/{id}`): fields that are
@@ -33,6 +34,9 @@ pub struct JobPatch {
     /// What a failed task does to its siblings.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub on_task_failure: Option<OnTaskFailure>,
+    /// When it should be done, counted from its submission still; `Some(None)` takes that away.
+    #[serde(default, skip_serializing_if = "Option::is_none", with = "maybe")]
+    pub deadline: Option<Option<Deadline>>,
     /// All jobs that it comes after.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub after: Option<BTreeSet<JobId>>,
@@ -44,17 +48,17 @@ mod maybe {
 
     #[expect(clippy::ref_option, reason = "serde's signature")]
     #[expect(clippy::option_option, reason = "a field that is not there is not one that is null")]
-    pub(super) fn serialize<S: Serializer>(
-        value: &Option<Option<u32>>,
+    pub(super) fn serialize<T: Copy + Serialize, S: Serializer>(
+        value: &Option<Option<T>>,
         to: S,
     ) -> Result<S::Ok, S::Error> {
         value.flatten().serialize(to)
     }
 
     #[expect(clippy::option_option, reason = "a field that is not there is not one that is null")]
-    pub(super) fn deserialize<'de, D: Deserializer<'de>>(
+    pub(super) fn deserialize<'de, T: Deserialize<'de>, D: Deserializer<'de>>(
         from: D,
-    ) -> Result<Option<Option<u32>>, D::Error> {
+    ) -> Result<Option<Option<T>>, D::Error> {
         Option::deserialize(from).map(Some)
     }
 }
@@ -93,6 +97,8 @@ impl JobSpec {
             field(&mut fields, "max_running", None, |field| parse_max_running(field).map(Some));
         let on_task_failure =
             field(&mut fields, "on_task_failure", OnTaskFailure::default(), parse_on_task_failure);
+        let deadline =
+            field(&mut fields, "deadline", None, |field| parse_deadline(field).map(Some));
         let after = field(&mut fields, "after", BTreeSet::new(), parse_after);
         Some(JobPatch {
             name: name?,
@@ -100,6 +106,7 @@ impl JobSpec {
             priority: priority?,
             max_running: max_running?,
             on_task_failure: on_task_failure?,
+            deadline: deadline?,
             after: after?,
         })
     }
@@ -108,7 +115,8 @@ impl JobSpec {
     #[must_use]
     pub fn patched(&self, patch: &JobPatch) -> Self {
         let mut spec = self.clone();
-        let JobPatch { name, labels, priority, max_running, on_task_failure, after } = patch;
+        let JobPatch { name, labels, priority, max_running, on_task_failure, deadline, after } =
+            patch;
         if let Some(name) = name {
             spec.name = name.clone();
         }
@@ -118,6 +126,7 @@ impl JobSpec {
         spec.priority = priority.unwrap_or(spec.priority);
         spec.max_running = max_running.unwrap_or(spec.max_running);
         spec.on_task_failure = on_task_failure.unwrap_or(spec.on_task_failure);
+        spec.deadline = deadline.unwrap_or(spec.deadline);
         if let Some(after) = after {
             spec.after.clone_from(after);
         }
