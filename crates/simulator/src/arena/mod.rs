@@ -1,6 +1,7 @@
 //! Where baselines are run: a market, a workload, and a desk at which a policy buys and assigns.
 
 mod desk;
+mod probe;
 mod run;
 #[cfg(test)]
 mod tests;

@@ -117,6 +117,10 @@ impl Clock<'_> {
         while let Some((_, task)) = self.desk.finishes.first().copied().filter(|it| it.0 <= at_ms) {
             self.desk.finish(task, at_ms);
         }
+        // The run ends with its last task: what would be taken at this very moment is not.
+        if self.is_over() {
+            return;
+        }
         for event in self.desk.market.advance(at_ms) {
             self.desk.heed(event);
         }

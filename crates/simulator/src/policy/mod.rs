@@ -12,6 +12,7 @@ use std::fmt;
 use std::str::FromStr;
 
 use crate::arena::Desk;
+use crate::policy::deadline::Rule;
 
 /// A policy: looks at its desk whenever something has happened, and acts there.
 pub trait Policy {
@@ -101,13 +102,17 @@ impl FromStr for PolicyName {
 pub(crate) fn at_desk(name: PolicyName, _seed: u64) -> Box<dyn Policy> {
     match name {
         PolicyName::Greedy | PolicyName::Ebbtide | PolicyName::Omniscient => {
-            Box::new(deadline::Greedy)
+            Box::new(deadline::Deadline::new(Rule::Greedy))
         }
-        PolicyName::UniformProgress => Box::new(deadline::Greedy),
-        PolicyName::UniformProgressPlain => Box::new(deadline::Greedy),
-        PolicyName::SkyNomad => Box::new(skynomad::SkyNomad),
-        PolicyName::NoPacking => Box::new(packing::NoPacking),
-        PolicyName::FfdLowestPrice => Box::new(packing::NoPacking),
+        PolicyName::UniformProgress => {
+            Box::new(deadline::Deadline::new(Rule::UniformProgress { hysteresis: true }))
+        }
+        PolicyName::UniformProgressPlain => {
+            Box::new(deadline::Deadline::new(Rule::UniformProgress { hysteresis: false }))
+        }
+        PolicyName::SkyNomad => Box::new(skynomad::SkyNomad::default()),
+        PolicyName::NoPacking => Box::new(packing::NoPacking::default()),
+        PolicyName::FfdLowestPrice => Box::new(packing::FfdLowestPrice::default()),
         PolicyName::KarpenterLike => Box::new(karpenter::KarpenterLike),
         PolicyName::Stratus => Box::new(stratus::Stratus),
         PolicyName::Eva => Box::new(eva::Eva),

@@ -1,0 +1,4 @@
+//! What the simulator gives, held against figures that it did not make.
+
+mod cant_be_late;
+mod samples;
