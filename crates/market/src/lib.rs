@@ -18,7 +18,7 @@ mod state;
 mod tests;
 mod weather;
 
-pub use catalogue::{DISK_MIB, InstanceType, TYPES, ZONES};
+pub use catalogue::{Bucket, DISK_MIB, InstanceType, TYPES, ZONES};
 pub use events::{Action, Busyness};
 pub use identity::{IdentityDocument, Key, NotOurs};
 pub use queue::Received;

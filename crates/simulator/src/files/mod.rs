@@ -22,8 +22,8 @@ pub mod batch;
 pub(crate) mod decimal;
 pub mod jobs;
 pub mod market;
-mod number;
-mod reader;
+pub(crate) mod number;
+pub(crate) mod reader;
 #[cfg(test)]
 mod tests;
 

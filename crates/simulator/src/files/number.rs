@@ -44,6 +44,14 @@ impl Number {
     /// Tasks of a job.
     pub(crate) const COUNT: Self = Self::whole(1, limits::TASKS);
 
+    /// A length of time, written in milliseconds.
+    pub(crate) const MILLISECONDS: Self = Self::whole(0, limits::DURATION_MS);
+    /// The same, and not nothing.
+    pub(crate) const SOME_MILLISECONDS: Self = Self { least: 1, ..Self::MILLISECONDS };
+    /// Whole cores.
+    pub(crate) const CORES: Self = Self::whole(1, limits::AMOUNT / 1_000);
+    /// A saving in per cent.
+    pub(crate) const PERCENT: Self = Self::whole(0, 100);
     /// A number that only names something: as large as a double is sure of.
     pub(crate) const ID: Self = Self::whole(0, 1 << 53);
 
