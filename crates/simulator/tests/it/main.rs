@@ -2,3 +2,4 @@
 
 mod cant_be_late;
 mod samples;
+mod skynomad;
