@@ -77,7 +77,7 @@ pub(crate) fn replace(step: &mut Step<'_>, node: NodeId) {
     if !step.world.index.queue.is_empty() {
         return;
     }
-    let demand = leaving_demand(step.world, node);
+    let demand = leaving_demand(step.world, node, step.now);
     let mut problem = with_demand(step.world, step.config, step.now, demand);
     problem.frozen = Some("only replacing".into());
     for request in planner::plan(&problem).launches {

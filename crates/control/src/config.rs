@@ -33,6 +33,9 @@ pub struct Config {
     pub hide_pool_ms: u64,
     /// A machine with our tag and no intent is ended when it is older than this.
     pub orphan_grace_ms: u64,
+    /// From the order of a machine until a task runs there, as a deadline reckons with it: EC2 with
+    /// an own image boots within two minutes.
+    pub start_reserve_ms: u64,
     /// What may be bought.
     pub limits: Limits,
 }
@@ -61,6 +64,7 @@ impl Default for Config {
             max_placements: 10_000,
             hide_pool_ms: 30_000,
             orphan_grace_ms: 60_000,
+            start_reserve_ms: 120_000,
             limits: Limits {
                 max_nodes: 100,
                 max_cpu_millis: 1_000_000,

@@ -16,6 +16,9 @@ pub struct Decision {
     pub commands: BTreeMap<NodeId, Commands>,
     /// The next timer.
     pub wake: Option<Timestamp>,
+    /// What waits asks for something else than before, though no change says so: the planner is to
+    /// be asked anew.
+    pub replan: bool,
     /// How many jobs of the backlog the next step would like to be handed.
     pub take_in: u32,
     /// Jobs that others come after and that World does not have: whoever can see their rows answers

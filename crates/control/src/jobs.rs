@@ -8,7 +8,7 @@ use model::{
 };
 
 use crate::step::Step;
-use crate::{BacklogJob, Config, Reply, after};
+use crate::{BacklogJob, Config, Reply, after, deadline};
 
 /// Takes a job in, or lets it wait in its table when World is full or others wait already.
 pub(crate) fn submit(step: &mut Step<'_>, job: JobId, spec: Arc<JobSpec>) -> Reply {
@@ -20,6 +20,7 @@ pub(crate) fn submit(step: &mut Step<'_>, job: JobId, spec: Arc<JobSpec>) -> Rep
     let has_room = running < most && (spec.after.is_empty() || blocked < most);
     let taken_in = step.world.durable.backlog.jobs == 0 && has_room;
     step.emit(Change::JobSubmitted { job, spec, at: step.now, taken_in });
+    step.stale_nets.insert(job);
     after::heed(step, job);
     Reply::Done
 }
@@ -47,6 +48,7 @@ pub(crate) fn patch(
     }
     step.emit(Change::JobPatched { job: id, patch, spec: Some(spec) });
     step.touched_jobs.insert(id);
+    step.stale_nets.insert(id);
     after::heed(step, id);
     Reply::Done
 }
@@ -57,6 +59,7 @@ pub(crate) fn take_in(step: &mut Step<'_>, jobs: Vec<BacklogJob>) -> Reply {
         if !step.world.durable.jobs.contains_key(&id) {
             let spec = step.world.observed.patched.get(&id).cloned().unwrap_or(spec);
             step.emit(Change::JobTakenIn { job: id, spec, submitted });
+            step.stale_nets.insert(id);
             after::heed(step, id);
         }
     }
@@ -146,6 +149,7 @@ pub(crate) fn settle_touched(step: &mut Step<'_>) {
             let (at, groups) = (step.now, job.settled_groups());
             step.note(id, format!("settled: {status}"));
             step.emit(Change::JobSettled { job: id, status, at, groups });
+            deadline::forget(step.world, id);
             for dependent in step.world.dependents(id) {
                 after::heed(step, dependent);
             }

@@ -10,6 +10,7 @@
 mod after;
 mod capacity;
 mod config;
+mod deadline;
 mod decision;
 mod explain;
 mod input;

@@ -9,13 +9,13 @@ use std::ops::Bound;
 use std::sync::Arc;
 
 use model::{
-    Ask, Constraints, GroupId, GroupSpec, JobId, Node, NodeId, Phase, TaskEvent, TaskId, Timestamp,
-    World,
+    Ask, Constraints, GroupId, GroupSpec, JobId, Node, NodeId, Phase, Purchase, TaskEvent, TaskId,
+    Timestamp, World,
 };
 use scheduler::{Candidate, Want};
 
 use crate::step::Step;
-use crate::{Config, nodes};
+use crate::{Config, deadline, nodes};
 
 /// Places what fits and prefetches; true when the step's bound was met with more to place.
 pub(crate) fn run(step: &mut Step<'_>) -> bool {
@@ -41,7 +41,7 @@ fn place_waiting(step: &mut Step<'_>, budget: &mut u32) {
     // The queue is read piece by piece, so that a step on a full cluster does not read it all.
     while *budget > 0 && any_room(step.world) {
         let before = served;
-        let classes = classes(step.world, &mut served);
+        let classes = classes(step.world, step.now, &mut served);
         if served == before {
             return;
         }
@@ -70,7 +70,7 @@ const PIECE: usize = 256;
 type Served = (Reverse<i16>, JobId, u16);
 
 /// The next piece of what there is to place, in the order in which it is served.
-fn classes(world: &World, served: &mut Option<Served>) -> Vec<Class> {
+fn classes(world: &World, now: Timestamp, served: &mut Option<Served>) -> Vec<Class> {
     let mut out: Vec<Class> = Vec::new();
     let from = served.map_or(Bound::Unbounded, Bound::Excluded);
     for key in world.index.queue.range((from, Bound::Unbounded)).take(PIECE) {
@@ -78,9 +78,11 @@ fn classes(world: &World, served: &mut Option<Served>) -> Vec<Class> {
         let id = GroupId { job: key.1, group: key.2 };
         let Some(spec) = world.group_spec(id) else { continue };
         let (shared, alone) = placeable(world, id);
+        let purchase = deadline::purchase(world, id, spec, now);
         for (count, alone) in [(alone, true), (shared, false)] {
             if count > 0 {
-                add_to_class(&mut out, id, spec, count, alone, expect_ms(world, id, spec));
+                let expect_ms = expect_ms(world, id, spec);
+                add_to_class(&mut out, (id, count), spec, purchase, alone, expect_ms);
             }
         }
     }
@@ -89,9 +91,9 @@ fn classes(world: &World, served: &mut Option<Served>) -> Vec<Class> {
 
 fn add_to_class(
     out: &mut Vec<Class>,
-    id: GroupId,
+    tasks: (GroupId, u32),
     spec: &Arc<GroupSpec>,
-    count: u32,
+    purchase: Purchase,
     alone: bool,
     expect_ms: Option<u64>,
 ) {
@@ -99,12 +101,16 @@ fn add_to_class(
         && last.alone == alone
         && last.expect_ms == expect_ms
         && last.ask.resources == spec.resources
-        && last.ask.constraints == spec.constraints
+        && last.ask.constraints.purchase == purchase
+        && last.ask.constraints.zones == spec.constraints.zones
+        && last.ask.constraints.instance_types == spec.constraints.instance_types
     {
-        last.groups.push((id, count));
+        last.groups.push(tasks);
         return;
     }
-    out.push(Class { ask: spec.ask(), expect_ms, alone, groups: vec![(id, count)] });
+    let constraints = Constraints { purchase, ..spec.constraints.clone() };
+    let ask = Ask { resources: spec.resources, constraints };
+    out.push(Class { ask, expect_ms, alone, groups: vec![tasks] });
 }
 
 /// How many tasks of a group may be placed now: those that may share a node, and those that must
@@ -131,7 +137,7 @@ pub(crate) fn room_of_job(world: &World, id: JobId) -> u32 {
 }
 
 /// What a task of the group usually takes: history, else the user's word.
-fn expect_ms(world: &World, id: GroupId, spec: &GroupSpec) -> Option<u64> {
+pub(crate) fn expect_ms(world: &World, id: GroupId, spec: &GroupSpec) -> Option<u64> {
     match world.observed.runs.get(&id) {
         Some(runs) if runs.count >= 3 => Some(runs.mean_us / 1000),
         _ => spec.expect_ms,
@@ -270,12 +276,13 @@ fn prefetch(step: &mut Step<'_>, budget: &mut u32) {
         if per_slot == 0 {
             continue;
         }
+        let constraints = deadline::constraints(step.world, id, &spec, step.now);
         let ids: Vec<NodeId> = step
             .world
             .durable
             .nodes
             .values()
-            .filter(|node| may_work(step.world, node) && spec.constraints.allow(node))
+            .filter(|node| may_work(step.world, node) && constraints.allow(node))
             .map(|node| node.id)
             .collect();
         for node in ids {

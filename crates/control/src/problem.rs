@@ -7,11 +7,12 @@ use model::{Ask, GroupId, Offer, Pool, TaskState, Timestamp, World};
 use planner::{Demand, OpenIntent, PlanNode, Problem};
 
 use crate::Config;
+use crate::deadline;
 use crate::place::may_work;
 
 /// The planner's problem as World stands. Demand is what waits, what leaves, and the backlog.
 pub fn problem(world: &World, config: &Config, now: Timestamp) -> Problem {
-    let demand = demand(world).into_iter().map(|(ask, count)| Demand { ask, count }).collect();
+    let demand = demand(world, now).into_iter().map(|(ask, count)| Demand { ask, count }).collect();
     with_demand(world, config, now, demand)
 }
 
@@ -34,12 +35,13 @@ pub(crate) fn with_demand(
     }
 }
 
-fn demand(world: &World) -> BTreeMap<Ask, u64> {
+fn demand(world: &World, now: Timestamp) -> BTreeMap<Ask, u64> {
     let mut demand = world.durable.backlog.demand.clone();
     for (_, job, group) in &world.index.queue {
         let id = GroupId { job: *job, group: *group };
         if let (Some(group), Some(spec)) = (world.group(id), world.group_spec(id)) {
-            *demand.entry(spec.ask()).or_default() += u64::from(group.placeable());
+            let ask = deadline::ask(world, id, spec, now);
+            *demand.entry(ask).or_default() += u64::from(group.placeable());
         }
     }
     for (node, load) in &world.index.loads {
@@ -49,7 +51,8 @@ fn demand(world: &World) -> BTreeMap<Ask, u64> {
         }
         for task in load.tasks.iter().chain(&load.held) {
             if let Some(spec) = world.group_spec(task.group_id()) {
-                *demand.entry(spec.ask()).or_default() += 1;
+                let ask = deadline::ask(world, task.group_id(), spec, now);
+                *demand.entry(ask).or_default() += 1;
             }
         }
     }
@@ -57,7 +60,7 @@ fn demand(world: &World) -> BTreeMap<Ask, u64> {
 }
 
 /// What the tasks that leave a node ask for.
-pub(crate) fn leaving_demand(world: &World, node: model::NodeId) -> Vec<Demand> {
+pub(crate) fn leaving_demand(world: &World, node: model::NodeId, now: Timestamp) -> Vec<Demand> {
     let mut demand: BTreeMap<Ask, u64> = BTreeMap::new();
     let Some(load) = world.index.loads.get(&node) else { return Vec::new() };
     for task in load.tasks.iter().chain(&load.held) {
@@ -66,7 +69,8 @@ pub(crate) fn leaving_demand(world: &World, node: model::NodeId) -> Vec<Demand> 
             TaskState::Ready | TaskState::Backoff { .. } | TaskState::Failed(_) => false,
         });
         if let Some(spec) = world.group_spec(task.group_id()).filter(|_| stays) {
-            *demand.entry(spec.ask()).or_default() += 1;
+            let ask = deadline::ask(world, task.group_id(), spec, now);
+            *demand.entry(ask).or_default() += 1;
         }
     }
     demand.into_iter().map(|(ask, count)| Demand { ask, count }).collect()

@@ -58,6 +58,7 @@ fn come_back(step: &mut Step<'_>, id: JobId, settled: RetriedJob) -> Reply {
     let tasks = job.unsettled();
     if tasks > 0 {
         step.emit(Change::JobRetried { job: id, spec, submitted, groups });
+        step.stale_nets.insert(id);
         step.touched_jobs.insert(id);
         after::heed(step, id);
     }

@@ -24,6 +24,8 @@ pub fn step(world: &mut World, config: &Config, inputs: Vec<Input>, now: Timesta
         commands: BTreeMap::new(),
         notes: Vec::new(),
         touched_jobs: BTreeSet::new(),
+        stale_nets: BTreeSet::new(),
+        replan: false,
         node_ids: child_rng(seed, seq, 1),
         intent_ids: child_rng(seed, seq, 2),
     };
@@ -34,13 +36,13 @@ pub fn step(world: &mut World, config: &Config, inputs: Vec<Input>, now: Timesta
     timers::observe_idle(&mut step);
     let wake = if more { Some(now) } else { timers::next(step.world, config) };
     let take_in = jobs::room_for_backlog(step.world, config);
-    let Step { world, changes, commands, notes, .. } = step;
+    let Step { world, changes, commands, notes, replan, .. } = step;
     if !changes.is_empty() {
         world.durable.head.seq = seq;
         world.durable.head.now = now;
     }
     let lookup = world.observed.unknown.clone();
-    Decision { changes, replies, commands, wake, take_in, lookup, notes }
+    Decision { changes, replies, commands, wake, replan, take_in, lookup, notes }
 }
 
 /// One child stream for each kind of id, so that one more draw of one shifts nothing of the other.
@@ -60,6 +62,10 @@ pub(crate) struct Step<'w> {
     pub(crate) notes: Vec<Note>,
     /// Jobs of which a task was settled, or that are empty of unsettled ones.
     pub(crate) touched_jobs: BTreeSet<JobId>,
+    /// Jobs of which something changed that [`deadline`](crate::deadline) computes from.
+    pub(crate) stale_nets: BTreeSet<JobId>,
+    /// For [`Decision::replan`].
+    pub(crate) replan: bool,
     changes: Vec<Change>,
     commands: BTreeMap<NodeId, Commands>,
     node_ids: ChaCha8Rng,

@@ -124,6 +124,7 @@ fn end(step: &mut Step<'_>, attempt: AttemptId, result: Box<TaskResult>) {
     if matches!(outcome, Outcome::Exited { .. }) {
         let stats = step.world.observed.runs.entry(attempt.task.group_id()).or_default();
         *stats = stats.with(result.run_ms);
+        step.stale_nets.insert(attempt.task.job);
     }
     step.task_event(attempt.task, TaskEvent::Ended(outcome), Some(result));
 }

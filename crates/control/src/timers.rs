@@ -8,7 +8,7 @@ use model::{
 use crate::explain::reason_words;
 use crate::step::Step;
 use crate::sync::tasks_on;
-use crate::{Config, nodes};
+use crate::{Config, deadline, nodes};
 
 pub(crate) fn run(step: &mut Step<'_>) {
     backoffs(step);
@@ -22,6 +22,7 @@ pub(crate) fn run(step: &mut Step<'_>) {
         }
     }
     expire(step);
+    deadline::run(step);
 }
 
 /// The next moment at which [`run`] would do something.
@@ -30,7 +31,8 @@ pub(crate) fn next(world: &World, config: &Config) -> Option<Timestamp> {
     let node = world.durable.nodes.values().filter_map(|node| due_of_node(world, config, node));
     let notices = world.durable.notices.values().map(|notice| kept_until(notice.deadline));
     let intents = world.durable.intents.values().map(|intent| expires(intent.opened));
-    backoff.into_iter().chain(node).chain(notices).chain(intents).min()
+    let nets = deadline::next(world);
+    backoff.into_iter().chain(node).chain(notices).chain(intents).chain(nets).min()
 }
 
 fn kept_until(deadline: Timestamp) -> Timestamp {

@@ -44,6 +44,6 @@ pub use units::{
     parse_cpu_millis, parse_duration_ms, parse_mebibytes,
 };
 pub use world::{
-    Backlog, Durable, FORMAT, Group, Head, Hidden, Index, Job, JobStatus, Link, MIN_BILLED_MS,
+    Backlog, Durable, FORMAT, Group, Head, Hidden, Index, Job, JobStatus, Link, MIN_BILLED_MS, Net,
     NodeLoad, Observed, RunStats, World, bill,
 };

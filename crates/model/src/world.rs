@@ -164,8 +164,26 @@ pub struct Observed {
     pub settled: BTreeMap<JobId, JobStatus>,
     /// Of the same jobs, those that are neither in World nor known to be settled.
     pub unknown: BTreeSet<JobId>,
+    /// Groups of jobs with a deadline: when their waiting tasks ask for on-demand machines only.
+    pub nets: BTreeMap<GroupId, Net>,
+    /// Of these, the moments that have not come.
+    pub nets_due: BTreeSet<(Timestamp, GroupId)>,
+    /// Whether all jobs were looked at for them.
+    pub nets_read: bool,
     /// Jobs in their table that were changed: what is read of them may be from before.
     pub patched: BTreeMap<JobId, Arc<JobSpec>>,
+}
+
+/// What keeps a group's tasks from missing their job's deadline.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Net {
+    /// From here on its waiting tasks ask for on-demand machines only.
+    pub at: Timestamp,
+    /// When the job should be done.
+    pub deadline: Timestamp,
+    /// What a task and what comes after it need until then; `None` = not known, and `at` is the
+    /// job's submission.
+    pub need_ms: Option<u64>,
 }
 
 /// A pool that refused.

@@ -121,7 +121,7 @@ fn a_deadline_that_is_past_is_told_by_who_has_a_clock() {
     let past = |text: &str| past_deadline(&json!({"deadline": text}), now);
     let fault = past("2020-01-01T00:00:00Z").expect("a fault");
     insta::assert_snapshot!(told(&[fault]), @"/deadline `2020-01-01T00:00:00Z` is past: it is 2026-09-21T14:13:20.000Z");
-    assert_eq!(past("2026-09-21T14:13:20Z").is_some(), true);
+    assert!(past("2026-09-21T14:13:20Z").is_some());
     assert_eq!(past("2026-09-21T14:13:20.001Z"), None);
     assert_eq!((past("1ms"), past("nonsense"), past_deadline(&json!(7), now)), (None, None, None));
     assert_eq!(Deadline::AfterMs(5).of(now), now.plus_ms(5));

@@ -1,17 +1,20 @@
 //! A task that waits: for what.
 
+use std::borrow::Cow;
 use std::cmp::Reverse;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use model::{
-    GroupId, GroupSpec, JobId, JobStatus, Node, NodeState, Offer, TaskId, Timestamp, World,
+    Constraints, GroupId, GroupSpec, JobId, JobStatus, Node, NodeState, Offer, TaskId, Timestamp,
+    World,
 };
 use scheduler::{Listed, Verdict, Want, missing_ppm};
 
 use super::job::name_of;
 use super::{Explanation, Scope, Withheld, counted, tasks, until, withheld};
 use crate::Config;
+use crate::deadline;
 use crate::place::{candidate, may_work, room_of_job};
 use crate::problem::{is_open, problem};
 
@@ -21,6 +24,8 @@ pub(super) struct Waiting<'w> {
     config: &'w Config,
     id: TaskId,
     spec: &'w Arc<GroupSpec>,
+    /// Where it may run now.
+    constraints: Cow<'w, Constraints>,
     now: Timestamp,
 }
 
@@ -42,7 +47,8 @@ impl<'w> Waiting<'w> {
         now: Timestamp,
     ) -> Option<Self> {
         let spec = world.group_spec(id.group_id())?;
-        Some(Self { world, config, id, spec, now })
+        let constraints = deadline::constraints(world, id.group_id(), spec, now);
+        Some(Self { world, config, id, spec, constraints, now })
     }
 
     pub(super) fn explain(&self) -> Explanation {
@@ -103,6 +109,7 @@ impl<'w> Waiting<'w> {
 
     fn for_room(&self) -> Explanation {
         let mut details = vec![format!("it needs {}", self.needs())];
+        details.extend(deadline::words(self.world, self.config, self.id.group_id(), self.now));
         let ahead = self.ahead();
         if ahead > 0 {
             details.push(format!("served before it: {} of other groups", tasks(ahead)));
@@ -148,8 +155,8 @@ impl<'w> Waiting<'w> {
     /// The nodes in a sentence or two; whether one has room now, and whether one is large enough.
     fn nodes(&self) -> (Vec<String>, bool, bool) {
         let all: Vec<&Node> = self.world.durable.nodes.values().collect();
-        let excluded = all.iter().filter(|node| !self.spec.constraints.allow(node)).count();
-        let allowed = || all.iter().filter(|node| self.spec.constraints.allow(node));
+        let excluded = all.iter().filter(|node| !self.constraints.allow(node)).count();
+        let allowed = || all.iter().filter(|node| self.constraints.allow(node));
         let mut why: BTreeMap<&str, u64> = BTreeMap::new();
         for node in allowed().filter(|node| !may_work(self.world, node)) {
             *why.entry(no_work(node)).or_default() += 1;
@@ -195,7 +202,7 @@ impl<'w> Waiting<'w> {
     }
 
     fn suits(&self, offer: &Offer) -> bool {
-        offer.capacity.holds(&self.spec.resources) && self.spec.constraints.allow_pool(&offer.pool)
+        offer.capacity.holds(&self.spec.resources) && self.constraints.allow_pool(&offer.pool)
     }
 
     /// Machines that are ordered or boot, and are large enough.
@@ -214,7 +221,7 @@ impl<'w> Waiting<'w> {
 
     fn buyable(&self) -> Buyable {
         let mut problem = problem(self.world, self.config, self.now);
-        let ask = self.spec.ask();
+        let ask = deadline::ask(self.world, self.id.group_id(), self.spec, self.now);
         let offers = &self.world.observed.offers;
         let withheld = withheld(self.world, self.now);
         let all = |offer: &Offer| withheld.iter().filter(|one| one.concerns(offer)).collect();

@@ -415,6 +415,10 @@ fn job_spec(rng: &mut ChaCha8Rng, number: u64) -> JobSpec {
     if rng.random_ratio(1, 4) {
         document["max_running"] = rng.random_range(1..5).into();
     }
+    if number.is_multiple_of(3) {
+        document["deadline"] = "5m".into();
+        document["group"][0]["expect"] = "1m".into();
+    }
     if number > 1 && rng.random_ratio(1, 4) {
         document["after"] = users::earlier(rng, number).into();
     }

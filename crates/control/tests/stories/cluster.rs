@@ -191,6 +191,9 @@ impl Cluster {
                 .expect("a String takes all");
             self.lookup.clone_from(&decision.lookup);
         }
+        if decision.replan {
+            writeln!(self.lines, "          asks for a plan").expect("a String takes all");
+        }
         if decision.take_in > 0 {
             writeln!(self.lines, "          asks for {} jobs", decision.take_in)
                 .expect("a String takes all");

@@ -2,6 +2,7 @@
 
 mod after;
 mod cluster;
+mod deadline;
 mod explain;
 mod users;
 

@@ -116,6 +116,9 @@ impl Reign {
 
     /// One step is one commit under one seq; a step without changes needs none.
     async fn commit(&mut self, decision: &Decision) -> Result<(), End> {
+        if decision.replan {
+            self.planning.changed();
+        }
         if decision.changes.is_empty() {
             // Without a commit nobody has checked the term; the clock has to do.
             return if Instant::now() < *self.until.borrow() {
