@@ -1,5 +1,6 @@
 //! What others would do: the baselines of the literature behind one trait.
 
+pub mod bound;
 pub mod deadline;
 pub mod eva;
 pub mod karpenter;

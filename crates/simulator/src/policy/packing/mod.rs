@@ -8,7 +8,7 @@ mod ffd;
 mod rooms;
 mod shelf;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 
 pub(crate) use alone::NoPacking;
 pub(crate) use ffd::FfdLowestPrice;

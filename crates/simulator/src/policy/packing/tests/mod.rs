@@ -33,7 +33,7 @@ pub(crate) fn pool(name: &str, capacity: Resources, prices: (i64, i64), depth: u
     }
 }
 
-pub(crate) fn market(pools: Vec<PoolTrace>) -> Arc<Recording> {
+pub(crate) fn constant(pools: Vec<PoolTrace>) -> Arc<Recording> {
     Arc::new(Recording {
         gap_ms: 600_000,
         notice_ms: 0,
@@ -78,7 +78,7 @@ fn five() -> (Arc<Recording>, Vec<Arc<JobWork>>) {
         task("d", 100, 600, thick),
         task("e", 700, 600, thin),
     ];
-    (market(vec![small, large]), jobs)
+    (constant(vec![small, large]), jobs)
 }
 
 #[test]
@@ -119,7 +119,7 @@ fn what_was_taken_goes_on_elsewhere() {
     let thin = amount(1, 1_000, 0);
     let jobs = [task("a", 0, 600, thin), task("b", 0, 600, thin)];
     for (policy, machines) in [(PolicyName::NoPacking, 2), (PolicyName::FfdLowestPrice, 1)] {
-        let result = simulate(&market(vec![spot.clone()]), &jobs, policy, 1).result;
+        let result = simulate(&constant(vec![spot.clone()]), &jobs, policy, 1).result;
         let each = 600 * 10 + 120 * 20;
         assert_eq!(ends_and_cost(&result), (vec![720, 720], machines * each), "{policy}");
         assert_eq!(result.interruptions, u64::try_from(machines).expect("few"));
@@ -130,7 +130,7 @@ fn what_was_taken_goes_on_elsewhere() {
 fn what_fits_nowhere_costs_nothing() {
     let jobs = [task("a", 0, 600, amount(3, 1_000, 0)), task("b", 0, 600, amount(1, 1_000, 0))];
     for policy in [PolicyName::NoPacking, PolicyName::FfdLowestPrice] {
-        let market = market(vec![pool("small", amount(2, 4_000, 0), (20, 10), 1)]);
+        let market = constant(vec![pool("small", amount(2, 4_000, 0), (20, 10), 1)]);
         let result = simulate(&market, &jobs, policy, 1).result;
         assert_eq!(result.jobs[0].finished_s, None);
         assert_eq!(result.cost_micro_usd.0, 6_600);
