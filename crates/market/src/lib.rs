@@ -11,7 +11,7 @@ mod catalogue;
 mod events;
 mod identity;
 mod queue;
-mod random;
+pub mod random;
 pub mod recorded;
 mod state;
 #[cfg(test)]

@@ -6,7 +6,7 @@ use rand_chacha::rand_core::{Rng, SeedableRng};
 use sha2::{Digest, Sha256};
 
 /// The stream of a purpose: `parts` say whose (a pool, a machine's ordinal).
-pub(crate) fn stream(seed: u64, purpose: &str, parts: &[&str]) -> ChaCha8Rng {
+pub fn stream(seed: u64, purpose: &str, parts: &[&str]) -> ChaCha8Rng {
     let mut hash = Sha256::new();
     hash.update(seed.to_le_bytes());
     for part in std::iter::once(&purpose).chain(parts) {
@@ -20,7 +20,7 @@ pub(crate) fn stream(seed: u64, purpose: &str, parts: &[&str]) -> ChaCha8Rng {
 ///
 /// Von Neumann's method of 1951 needs comparisons only, and so gives the same bits on every
 /// machine, which a logarithm in floating point does not promise.
-pub(crate) fn exponential(rng: &mut ChaCha8Rng) -> u64 {
+pub fn exponential(rng: &mut ChaCha8Rng) -> u64 {
     // Each round fails with probability 1/e; 64 in a row do not happen.
     for whole in 0..64_u64 {
         let first = rng.next_u32();
@@ -41,7 +41,7 @@ pub(crate) fn exponential(rng: &mut ChaCha8Rng) -> u64 {
 }
 
 /// A number of `low..=high`.
-pub(crate) fn between(rng: &mut ChaCha8Rng, low: u32, high: u32) -> u32 {
+pub fn between(rng: &mut ChaCha8Rng, low: u32, high: u32) -> u32 {
     rng.random_range(low..=high)
 }
 

@@ -11,5 +11,5 @@ mod run;
 mod tests;
 
 pub use bill::{Bill, Exact};
-pub use recording::{Billing, DecideAt, Depth, PoolTrace, Prices, Recording};
+pub use recording::{Billing, DecideAt, Depth, PoolTrace, Prices, Recording, region};
 pub use run::{Bought, Ended, Ending, Event, MachineNo, Recorded};

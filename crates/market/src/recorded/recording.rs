@@ -166,8 +166,10 @@ impl Recording {
     }
 }
 
-/// `us-east-1a` is in `us-east-1`. A name without a zone letter is its own region.
-pub(crate) fn region(zone: &str) -> &str {
+/// `us-east-1a` is in `us-east-1`, `us-east1-a` in `us-east1`. A name without a zone letter is its own
+/// region.
+pub fn region(zone: &str) -> &str {
     let cut = zone.trim_end_matches(|letter: char| letter.is_ascii_lowercase());
+    let cut = cut.strip_suffix('-').unwrap_or(cut);
     if cut.ends_with(|digit: char| digit.is_ascii_digit()) { cut } else { zone }
 }
