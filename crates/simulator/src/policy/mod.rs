@@ -115,7 +115,7 @@ pub(crate) fn at_desk(name: PolicyName, _seed: u64) -> Box<dyn Policy> {
         PolicyName::NoPacking => Box::new(packing::NoPacking::default()),
         PolicyName::FfdLowestPrice => Box::new(packing::FfdLowestPrice::default()),
         PolicyName::KarpenterLike => Box::new(karpenter::KarpenterLike),
-        PolicyName::Stratus => Box::new(stratus::Stratus),
-        PolicyName::Eva => Box::new(eva::Eva),
+        PolicyName::Stratus => Box::new(stratus::Stratus::default()),
+        PolicyName::Eva => Box::new(eva::Eva::default()),
     }
 }
