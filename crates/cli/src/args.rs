@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
+use crate::commands::simulate::args::Simulate;
 use crate::examples;
 use crate::output::Format;
 use crate::selector::{JobSelector, Selector};
@@ -108,6 +109,8 @@ pub(crate) enum Command {
     Undrain(Undrain),
     /// Show what was paid, and for what.
     Cost(Cost),
+    /// Say what policies would have cost on a recorded or made-up market.
+    Simulate(Simulate),
     /// Check this machine and the way to the manager, and say what to do.
     Doctor(Doctor),
     /// Make, list and revoke tokens.

@@ -75,6 +75,11 @@ UNDRAIN: "  ebb undrain local"
 COST: "  ebb cost
   ebb cost --output json            exact, in micro-dollars"
 
+SIMULATE: "  ebb simulate --market market.json --jobs jobs.json
+  ebb simulate --market m.json --jobs j.json --policy all --html report.html
+  ebb simulate --batch cases.jsonl --policy greedy,ebbtide --to results.jsonl
+  gunzip -c cases.gz | ebb simulate --batch - --output json > results.jsonl"
+
 DOCTOR: "  ebb doctor
   ebb doctor --url http://10.0.0.1:7878
   ebb doctor --output json          exit 0 when nothing fails"

@@ -109,6 +109,8 @@ async fn dispatch(command: Command, common: &Common, screen: Screen) -> Result<E
         Command::Cost(_) => commands::nodes::cost(&client()?).await,
         Command::Token(command) => commands::token::token(&client()?, &command).await,
         Command::Completions(args) => commands::completions::print(args.shell),
+        // Nothing else waits for this thread.
+        Command::Simulate(args) => commands::simulate::simulate(screen, &args),
         Command::Demo(args) => demo::demo(screen, &args).await,
         Command::Up(args) => commands::up::up(screen, &args).await,
         Command::Manager(args) => commands::manager::manager(screen, &args).await,

@@ -17,6 +17,7 @@ const LINE_EVERY: Duration = Duration::from_secs(3);
 pub(crate) enum Unit {
     Tasks,
     Jobs,
+    Cases,
     Bytes,
 }
 
@@ -32,6 +33,7 @@ impl Unit {
         match self {
             Self::Tasks => " tasks",
             Self::Jobs => " jobs",
+            Self::Cases => " cases",
             Self::Bytes => "",
         }
     }
@@ -76,7 +78,8 @@ impl Progress {
         Self { screen, unit, bar, start: Instant::now(), first: None, last_line: None }
     }
 
-    /// Shows where it stands; `more` is what else there is to say.
+    /// Shows where it stands; `more` is what else there is to say. With a total of 0 nobody knows how
+    /// much there is.
     pub(crate) fn at(&mut self, position: u64, total: u64, more: &str) {
         let first = *self.first.get_or_insert(position);
         let elapsed = self.start.elapsed();
@@ -106,8 +109,8 @@ impl Progress {
 
 /// Where it stands, how fast it goes and when it will be done, if it goes on so.
 fn text(unit: Unit, elapsed: Duration, [first, position, total]: [u64; 3], more: &str) -> String {
-    let mut parts =
-        vec![format!("{}/{}{}", unit.amount(position), unit.amount(total), unit.word())];
+    let of = if total > 0 { format!("/{}", unit.amount(total)) } else { String::new() };
+    let mut parts = vec![format!("{}{of}{}", unit.amount(position), unit.word())];
     let (ms, done) = (elapsed.as_millis(), u128::from(position.saturating_sub(first)));
     if ms >= 1000 && done > 0 {
         let tenths = u64::try_from(done * 10_000 / ms).unwrap_or(u64::MAX);
@@ -115,9 +118,11 @@ fn text(unit: Unit, elapsed: Duration, [first, position, total]: [u64; 3], more:
             Unit::Bytes => format!("{}/s", bytes(tenths / 10)),
             _ => format!("{}.{}/s", tenths / 10, tenths % 10),
         });
-        let left_ms = ms * u128::from(total.saturating_sub(position)) / done;
-        let left_ms = u64::try_from(left_ms).unwrap_or(u64::MAX);
-        parts.push(format!("{} left", crate::render::short(left_ms)));
+        if total > 0 {
+            let left_ms = ms * u128::from(total.saturating_sub(position)) / done;
+            let left_ms = u64::try_from(left_ms).unwrap_or(u64::MAX);
+            parts.push(format!("{} left", crate::render::short(left_ms)));
+        }
     }
     let text = parts.join(", ");
     if more.is_empty() { text } else { format!("{text}; {more}") }
@@ -140,6 +145,8 @@ mod tests {
             text(Unit::Jobs, Duration::from_secs(1), [0, 1, 1], "done"),
             "1/1 jobs, 1.0/s, 0s left; done"
         );
+        // How much there is to come is not known of a stream.
+        assert_eq!(at(Unit::Cases, 10, [0, 25, 0]), "25 cases, 2.5/s");
         // Nothing has moved since we look: no rate, and no promise.
         assert_eq!(at(Unit::Jobs, 60, [5, 5, 9]), "5/9 jobs");
     }

@@ -1,5 +1,7 @@
 //! Values as the API answers them, for tests of rendering.
 
+use std::sync::Arc;
+
 use api::event::{Event, EventKind};
 use api::view::{
     AttemptView, CostView, Explanation, GroupView, JobDetail, JobView, NodeView, OutputView,
@@ -10,6 +12,9 @@ use model::{
     PurchaseOption, Resources, TaskId, TaskStatus, Timestamp,
 };
 use serde_json::json;
+use simulator::jobs::JobWork;
+use simulator::result::{JobResult, RunResult, Seconds};
+use simulator::work::{Checkpoint, Work};
 
 /// The present of all samples.
 pub(crate) const NOW: Timestamp = Timestamp::from_ms(1_790_000_000_000);
@@ -186,6 +191,41 @@ pub(crate) fn cost() -> CostView {
         on_demand_micro_usd: MicroUsd(301_250),
         instances: 12,
     }
+}
+
+/// What three jobs came to under a policy: one late, one never done, one without a deadline.
+pub(crate) fn simulated(policy: &str) -> (RunResult, Vec<Arc<JobWork>>) {
+    let job = |id: &str, deadline_s: Option<u64>| {
+        let work =
+            Work { work_ms: 172_800_000, changeover_ms: 720_000, checkpoint: Checkpoint::None };
+        let ask = Resources { cpu_millis: 8_000, memory_mib: 61_000, disk_mib: 0, gpus: 1 };
+        let deadline_ms = deadline_s.map(|seconds| seconds * 1_000);
+        let (id, arrival_ms, checkpoint_milligib) = (id.into(), 0, 0);
+        Arc::new(JobWork { id, arrival_ms, deadline_ms, count: 1, ask, work, checkpoint_milligib })
+    };
+    let jobs = vec![job("a", Some(216_000)), job("b", Some(216_000)), job("c", None)];
+    let done = |id: &str, ms: Option<u64>, deadline_met| JobResult {
+        id: id.into(),
+        finished_s: ms.map(|ms| Seconds { ms }),
+        deadline_met,
+        cost_micro_usd: MicroUsd(64_123_456),
+        starts: 7,
+    };
+    let result = RunResult {
+        policy: policy.into(),
+        seed: 1,
+        cost_micro_usd: MicroUsd(192_470_368),
+        on_demand_micro_usd: MicroUsd(442_476_000),
+        wasted_micro_usd: MicroUsd(4_100_200),
+        idle_micro_usd: MicroUsd(100_000),
+        interruptions: 18,
+        jobs: vec![
+            done("a", Some(217_000_500), false),
+            done("b", None, false),
+            done("c", Some(200_400_000), true),
+        ],
+    };
+    (result, jobs)
 }
 
 pub(crate) fn explanation() -> Explanation {

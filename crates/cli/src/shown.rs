@@ -9,6 +9,9 @@ use api::view::{Page, Retried, Submitted, TokenMade};
 use clap::CommandFactory;
 use model::{JobId, JobStatus, NodeId};
 use serde::Serialize;
+use simulator::files::batch::CaseId;
+use simulator::report::table;
+use simulator::result::RunResult;
 
 use crate::args::Cli;
 use crate::commands::doctor::{Check, Diagnosis, Finding};
@@ -18,6 +21,7 @@ use crate::commands::nodes::Drained;
 use crate::commands::outputs::Downloaded;
 use crate::commands::retry::RetriedJobs;
 use crate::commands::run::Ran;
+use crate::commands::simulate::{Batch, ResultLine, Simulated};
 use crate::commands::status::{JobTasks, TaskDetail};
 use crate::commands::stop::Stopped;
 use crate::commands::submit::SubmittedMany;
@@ -49,7 +53,7 @@ fn page<T>(items: Vec<T>) -> Page<T> {
 }
 
 fn shown() -> Vec<Shown> {
-    [started(), submitted(), looked_at(), ended(), cluster(), machine()].concat()
+    [started(), submitted(), looked_at(), ended(), cluster(), machine(), simulated()].concat()
 }
 
 fn started() -> Vec<Shown> {
@@ -156,6 +160,27 @@ fn machine() -> Vec<Shown> {
     vec![answer("doctor", "", &diagnosis)]
 }
 
+fn simulated() -> Vec<Shown> {
+    let (ours, jobs) = samples::simulated("ebbtide");
+    let (theirs, _) = samples::simulated("uniform-progress-plain");
+    let of = |results: &[&RunResult]| table(results.iter().copied(), &jobs);
+    let one = Simulated { results: vec![&ours], rows: of(&[&ours]) };
+    let both = vec![&ours, &theirs];
+    let two = Simulated { rows: of(&both), results: both };
+    let mut batch = Batch::default();
+    batch.add(&two.rows);
+    batch.add(&two.rows);
+    let kept = Batch { to: Some("results.jsonl".to_owned()), ..batch.clone() };
+    let id = CaseId::Name("us-west-2a/17".into());
+    vec![
+        answer("simulate", "", &one),
+        answer("simulate", "policies", &two),
+        answer("simulate", "batch", &batch),
+        answer("simulate", "batch-to", &kept),
+        line("simulate", "batch-line", &ResultLine { id: &id, result: &ours }),
+    ]
+}
+
 /// Commands that have no answer: a service, and a script for a shell.
 const SILENT: [&str; 2] = ["worker", "completions"];
 
@@ -166,7 +191,8 @@ fn commands() -> Vec<(String, clap::Command)> {
             let name = format!("{before}{}", inner.get_name());
             if inner.has_subcommands() {
                 collect(&format!("{name} "), inner, into);
-            } else {
+            }
+            if !inner.has_subcommands() || inner.get_arguments().next().is_some() {
                 into.push((name, inner.clone()));
             }
         }

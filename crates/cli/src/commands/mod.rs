@@ -9,6 +9,7 @@ pub(crate) mod nodes;
 pub(crate) mod outputs;
 pub(crate) mod retry;
 pub(crate) mod run;
+pub(crate) mod simulate;
 pub(crate) mod status;
 pub(crate) mod stop;
 pub(crate) mod submit;
