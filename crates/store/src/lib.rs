@@ -40,8 +40,9 @@ pub use lease::Leader;
 pub use load::LogEntry;
 pub use postgres::{IDLE_TIMEOUT_MS, LOCK_TIMEOUT_MS, STATEMENT_TIMEOUT_MS};
 pub use read::{
-    AttemptRecord, CostSums, ExplanationRecord, GroupRecord, JobDetail, JobFilter, JobRecord,
-    NodeRecord, OutputRecord, Overview, ResultRecord, RetryOf, SettledJob, TaskFilter, TaskRecord,
+    AttemptRecord, CostSums, ExplanationRecord, GroupRecord, History, HistoryLimits, HistoryRead,
+    JobDetail, JobFilter, JobRecord, NodeRecord, OutputRecord, Overview, PastGroup, PastJob,
+    PastRuns, ResultRecord, RetryOf, SettledJob, TaskFilter, TaskRecord,
 };
 pub use tokens::{Token, TokenKind};
 pub use trim::{Keep, Trimmed};

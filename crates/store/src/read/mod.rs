@@ -3,6 +3,7 @@
 mod attempts;
 mod dependencies;
 mod explanations;
+mod history;
 mod jobs;
 mod nodes;
 mod overview;
@@ -11,6 +12,7 @@ mod tasks;
 
 pub use attempts::{AttemptRecord, OutputRecord, ResultRecord};
 pub use explanations::ExplanationRecord;
+pub use history::{History, HistoryLimits, HistoryRead, PastGroup, PastJob, PastRuns};
 pub use jobs::{GroupRecord, JobDetail, JobFilter, JobRecord};
 pub use nodes::{CostSums, NodeRecord};
 pub use overview::Overview;

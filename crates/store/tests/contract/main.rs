@@ -9,6 +9,7 @@ mod histories;
 mod inbox;
 mod items;
 mod leases;
+mod past;
 mod proxy;
 mod reads;
 mod retention;
