@@ -11,9 +11,10 @@
 //! miss its deadline, when the machine is taken after the net's moment.
 
 use std::borrow::Cow;
+use std::sync::Arc;
 
 use model::{
-    Ask, Constraints, GroupId, GroupSpec, Job, JobId, Net, Purchase, Timestamp, World,
+    Ask, Constraints, GroupId, GroupSpec, Job, JobId, JobSpec, Net, Purchase, Timestamp, World,
     format_duration,
 };
 
@@ -119,8 +120,12 @@ pub(crate) fn forget(world: &mut World, id: JobId) -> Vec<(GroupId, Net)> {
 fn of_job(world: &World, config: &Config, id: JobId, job: &Job) -> Vec<Option<Net>> {
     let Some(deadline) = job.spec.deadline else { return Vec::new() };
     let deadline = deadline.of(job.submitted);
-    let needs = needs(world, config, id, job);
-    let net = |(group, need_ms): (&std::sync::Arc<GroupSpec>, Option<u64>)| {
+    let run_ms: Vec<Option<u64>> = (0u16..)
+        .zip(&job.spec.groups)
+        .map(|(group, spec)| run_ms(world, GroupId { job: id, group }, spec))
+        .collect();
+    let needs = group_needs(&job.spec, config, &run_ms);
+    let net = |(group, need_ms): (&Arc<GroupSpec>, Option<u64>)| {
         let at = match need_ms {
             Some(need_ms) => deadline.plus_ms(-i64::try_from(need_ms).unwrap_or(i64::MAX)),
             None => job.submitted,
@@ -131,20 +136,41 @@ fn of_job(world: &World, config: &Config, id: JobId, job: &Job) -> Vec<Option<Ne
     job.spec.groups.iter().zip(needs).map(net).collect()
 }
 
-/// What each group needs until the job is done, the reserve included; `None` where what a task of
-/// it, or of one after it, is expected to run is not known.
-fn needs(world: &World, config: &Config, id: JobId, job: &Job) -> Vec<Option<u64>> {
-    let reserve_ms = config.start_reserve_ms.saturating_mul(STARTS);
-    let own = |ordinal: usize, spec: &GroupSpec| {
-        let group = u16::try_from(ordinal).unwrap_or(u16::MAX);
-        let seen_ms = expect_ms(world, GroupId { job: id, group }, spec);
-        // The longer of what was seen and what the user said: attempts that failed early, or went on
-        // where another had stopped, make the mean too short.
-        seen_ms.max(spec.expect_ms).map(|ms| ms.saturating_add(reserve_ms))
+/// What a task is expected to run: the longer of what was seen and what the user said, for attempts
+/// that failed early, or went on where another had stopped, make the mean too short.
+fn run_ms(world: &World, id: GroupId, spec: &GroupSpec) -> Option<u64> {
+    expect_ms(world, id, spec).max(spec.expect_ms)
+}
+
+/// What a job's groups would ask for if it were submitted now, by ordinal, were their tasks to run
+/// so long; `None` = not known.
+pub fn asks_at_submission(
+    spec: &JobSpec,
+    config: &Config,
+    run_ms: &[Option<u64>],
+    now: Timestamp,
+) -> Vec<Ask> {
+    let left_ms = spec.deadline.map(|deadline| deadline.of(now).since(now));
+    let needs = group_needs(spec, config, run_ms);
+    let ask = |(group, need_ms): (&Arc<GroupSpec>, Option<u64>)| {
+        let mut ask = group.ask();
+        let is_out = |left_ms: u64| need_ms.is_none_or(|need_ms| left_ms <= need_ms);
+        if left_ms.is_some_and(is_out) {
+            ask.constraints.purchase = Purchase::OnDemand;
+        }
+        ask
     };
-    let groups = &job.spec.groups;
-    let mut needs: Vec<Option<u64>> =
-        groups.iter().enumerate().map(|(ordinal, spec)| own(ordinal, spec)).collect();
+    spec.groups.iter().zip(needs).map(ask).collect()
+}
+
+/// What each group of a job needs until the job is done, the reserve of starts included, were its
+/// tasks to run so long; `None` where that, or that of a group after it, is not known.
+pub fn group_needs(spec: &JobSpec, config: &Config, run_ms: &[Option<u64>]) -> Vec<Option<u64>> {
+    let reserve_ms = config.start_reserve_ms.saturating_mul(STARTS);
+    let own = |run_ms: &Option<u64>| run_ms.map(|ms| ms.saturating_add(reserve_ms));
+    let mut needs: Vec<Option<u64>> = run_ms.iter().map(own).collect();
+    needs.resize(spec.groups.len(), None);
+    let groups = &spec.groups;
     // From the last groups of each line back to the first: a group is done when all after it are.
     let mut followers = vec![0u32; groups.len()];
     let before = |ordinal: usize| {

@@ -28,6 +28,7 @@ mod sync;
 mod timers;
 
 pub use config::Config;
+pub use deadline::{asks_at_submission, group_needs};
 pub use decision::{Commands, Decision, Note, NoteKind, Reply};
 pub use explain::{
     Explanation, Scope, Withheld, cause_words, explain_job, explain_node, explain_task, withheld,
