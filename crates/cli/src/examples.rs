@@ -75,10 +75,29 @@ UNDRAIN: "  ebb undrain local"
 COST: "  ebb cost
   ebb cost --output json            exact, in micro-dollars"
 
-SIMULATE: "  ebb simulate --market market.json --jobs jobs.json
+SIMULATE: "  ebb simulate generate market --to market.json
+  ebb simulate generate jobs --to jobs.json
+  ebb simulate --market market.json --jobs jobs.json
   ebb simulate --market m.json --jobs j.json --policy all --html report.html
   ebb simulate --batch cases.jsonl --policy greedy,ebbtide --to results.jsonl
   gunzip -c cases.gz | ebb simulate --batch - --output json > results.jsonl"
+
+SIMULATE_IMPORT: "  ebb simulate import openb pods.csv.gz --select cpu-only --to jobs.json
+  ebb simulate import spot-traces us-west-2a_v100_1.json \\
+    --polarity one-is-available --to market.json
+  ebb simulate import cant-be-late samples.json.gz --polarity one-is-preempted \\
+    --jobs jobs.json --to cases.jsonl
+  ebb simulate import catalog types.csv prices.csv advisor.json.gz --only c5,m5"
+
+SIMULATE_GENERATE_MARKET: "  ebb simulate generate market --to market.json
+  ebb simulate generate market --seed 7 --length 30days --availability 90
+  ebb simulate generate market --zones eu-west-1a,eu-west-1b \\
+    --type c5.large=2:4GiB@0.096 --to eu.json"
+
+SIMULATE_GENERATE_JOBS: "  ebb simulate generate jobs --to jobs.json
+  ebb simulate generate jobs --count 1 --arrivals at-once --mean-work 2days \\
+    --lengths equal --size 8:61GiB:1 --deadlines 100 --slack 1.25-1.25
+  ebb simulate generate jobs --count 100000 --span 30days --arrivals diurnal"
 
 DOCTOR: "  ebb doctor
   ebb doctor --url http://10.0.0.1:7878

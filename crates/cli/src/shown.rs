@@ -21,7 +21,7 @@ use crate::commands::nodes::Drained;
 use crate::commands::outputs::Downloaded;
 use crate::commands::retry::RetriedJobs;
 use crate::commands::run::Ran;
-use crate::commands::simulate::{Batch, ResultLine, Simulated};
+use crate::commands::simulate::{Batch, Made, ResultLine, Simulated, What};
 use crate::commands::status::{JobTasks, TaskDetail};
 use crate::commands::stop::Stopped;
 use crate::commands::submit::SubmittedMany;
@@ -172,11 +172,22 @@ fn simulated() -> Vec<Shown> {
     batch.add(&two.rows);
     let kept = Batch { to: Some("results.jsonl".to_owned()), ..batch.clone() };
     let id = CaseId::Name("us-west-2a/17".into());
+    let notes = vec!["897 of 8152 pods were never scheduled: they are left out".to_owned()];
+    let made = |to: &str, what| Made { to: to.to_owned(), what, notes: notes.clone() };
+    let lasting = What::Market { pools: 24, lasts_ms: Some(604_800_000) };
     vec![
         answer("simulate", "", &one),
         answer("simulate", "policies", &two),
         answer("simulate", "batch", &batch),
         answer("simulate", "batch-to", &kept),
+        answer(
+            "simulate import",
+            "",
+            &made("market.json", What::Market { pools: 9, lasts_ms: None }),
+        ),
+        answer("simulate import", "batch", &made("cases.jsonl", What::Batch { cases: 2400 })),
+        answer("simulate generate market", "", &made("market.json", lasting)),
+        answer("simulate generate jobs", "", &made("j.json", What::Jobs { jobs: 1, tasks: 8 })),
         line("simulate", "batch-line", &ResultLine { id: &id, result: &ours }),
     ]
 }
@@ -252,7 +263,8 @@ fn helps_are_these_and_teach_by_example() {
 #[test]
 fn examples_are_right_command_lines() {
     for (name, _) in commands() {
-        let text = help(&name);
+        // A line that goes on in the next is one command.
+        let text = help(&name).replace(" \\\n    ", " ");
         let examples = text.lines().skip_while(|line| *line != "Examples:").skip(1);
         let mut seen = 0;
         for example in examples.flat_map(|line| line.split("&&")).flat_map(|line| line.split(" | "))

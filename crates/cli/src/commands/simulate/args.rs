@@ -2,10 +2,12 @@
 
 use std::path::PathBuf;
 
-use clap::Args;
 use clap::builder::{PossibleValuesParser, TypedValueParser};
+use clap::{Args, Subcommand};
 use simulator::policy::PolicyName;
 
+use super::generate::Generate;
+use super::import::Import;
 use crate::examples;
 
 #[derive(Debug, Args)]
@@ -13,6 +15,18 @@ use crate::examples;
 pub(crate) struct Simulate {
     #[command(flatten)]
     pub(crate) run: Run,
+    #[command(subcommand)]
+    pub(crate) other: Option<Other>,
+}
+
+/// What is not a run.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Other {
+    /// Make a market or a workload of what others recorded.
+    Import(Box<Import>),
+    /// Make a market or a workload from a seed.
+    #[command(subcommand)]
+    Generate(Generate),
 }
 
 #[derive(Debug, Args)]
