@@ -75,3 +75,7 @@ fn uniform_progress() {
             .or_else(|| (!starts || !preempts).then(|| format!("{row:?} {result:?}")))
     });
 }
+#[test]
+fn omniscient() {
+    compare(PolicyName::Omniscient, |result, row| cost(result, row, "omniscient_usd"));
+}
