@@ -1,13 +1,13 @@
 //! What others recorded, made into our files.
 //!
-//! Everything here is pure over text that is already unpacked. [`market`] and [`jobs`] are one
+//! Everything here is pure over text that is already unpacked. [`market()`] and [`jobs()`] are one
 //! entry point each over all formats; each format's own functions are beside them.
 //!
 //! **Polarity.** Some sets write 1 for a zone that is available, some for one that is preempted, and
 //! the same zone is in both kinds. So whoever imports says which ([`Polarity`]), and a file that
 //! says otherwise of itself is refused.
 //!
-//! **Prices.** Where a set names none, everything is [`Machine::P3_2XLARGE`] at 3.06 USD on demand
+//! **Prices.** Where a set names none, everything is [`Machine::p3_2xlarge`] at 3.06 USD on demand
 //! and 0.9731 spot, as the papers bill it whatever the device; [`MarketOptions`] takes others.
 
 use std::fmt;

@@ -1,5 +1,5 @@
 //! SkyNomad's V100 zones: `{"metadata", "preempted": "0110..", "prices": [..]}`, one file a zone
-//! (andylizf/skynomad-artifact; [`spot_traces`](super::spot_traces) has the shape), and its table of
+//! (andylizf/skynomad-artifact; [`spot_traces`] has the shape), and its table of
 //! egress prices.
 //!
 //! Sold are p3.2xlarge; an environment of the artifact begins `env_start_hours` into the record
