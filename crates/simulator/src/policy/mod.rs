@@ -114,7 +114,7 @@ pub(crate) fn at_desk(name: PolicyName, _seed: u64) -> Box<dyn Policy> {
         PolicyName::SkyNomad => Box::new(skynomad::SkyNomad::default()),
         PolicyName::NoPacking => Box::new(packing::NoPacking::default()),
         PolicyName::FfdLowestPrice => Box::new(packing::FfdLowestPrice::default()),
-        PolicyName::KarpenterLike => Box::new(karpenter::KarpenterLike),
+        PolicyName::KarpenterLike => Box::new(karpenter::KarpenterLike::default()),
         PolicyName::Stratus => Box::new(stratus::Stratus::default()),
         PolicyName::Eva => Box::new(eva::Eva::default()),
     }

@@ -85,11 +85,9 @@ impl Rooms {
 
     /// Makes place for as many again as are in.
     fn rebuild(&mut self) {
-        let live: Vec<(MachineNo, Resources)> = self
-            .leaf_of
-            .keys()
-            .map(|machine| (*machine, self.free(*machine).unwrap_or_default()))
-            .collect();
+        let live = self.machines.iter().flatten();
+        let live: Vec<(MachineNo, Resources)> =
+            live.map(|machine| (*machine, self.free(*machine).unwrap_or_default())).collect();
         let leaves = (2 * live.len()).next_power_of_two().max(LEAST_LEAVES);
         self.most = vec![Resources::default(); 2 * leaves];
         self.machines = vec![None; leaves];

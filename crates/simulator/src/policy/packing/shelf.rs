@@ -37,13 +37,15 @@ pub(crate) struct Shelf {
 }
 
 impl Shelf {
-    /// Sorts anew when prices may have moved.
-    pub(crate) fn heed(&mut self, desk: &Desk) {
+    /// Sorts anew when prices may have moved; tells whether it did.
+    pub(crate) fn heed(&mut self, desk: &Desk) -> bool {
         let moved = desk.news().iter().any(|news| matches!(news, News::Moved(_)));
-        if moved || self.offers.is_empty() {
+        let is_stale = moved || self.offers.is_empty();
+        if is_stale {
             self.offers = offers(desk);
             self.fitting.clear();
         }
+        is_stale
     }
 
     /// The cheapest first.
