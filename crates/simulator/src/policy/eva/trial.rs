@@ -186,7 +186,8 @@ pub(crate) fn jobs() -> impl Strategy<Value = Vec<JobWork>> {
     })
 }
 
-/// All is done, nothing is overcommitted, the books are even, and a second run is the same.
+/// All is done, nothing is overcommitted, what would lose its work is not moved, the books are even, and
+/// a second run is the same.
 pub(crate) fn holds_up<P: Policy>(
     policy: impl Fn() -> P,
     period_ms: u64,
@@ -194,8 +195,12 @@ pub(crate) fn holds_up<P: Policy>(
     jobs: &[JobWork],
 ) -> Result<(), TestCaseError> {
     let (result, lines) = trial(policy(), period_ms, recording.clone(), jobs.to_vec());
-    for job in &result.jobs {
-        prop_assert!(job.finished_s.is_some(), "{} is never done", job.id);
+    for (done, job) in result.jobs.iter().zip(jobs) {
+        prop_assert!(done.finished_s.is_some(), "{} is never done", job.id);
+        let keeps_nothing = job.work.checkpoint == Checkpoint::None;
+        if keeps_nothing && result.interruptions == 0 {
+            prop_assert_eq!(done.starts, u64::from(job.count), "{} was moved", job.id);
+        }
     }
     let again = trial(policy(), period_ms, recording.clone(), jobs.to_vec());
     prop_assert_eq!((result, lines), again);

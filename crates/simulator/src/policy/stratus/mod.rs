@@ -27,7 +27,10 @@ use crate::work::Checkpoint;
 /// - **Packing**, by the tasks' order: of the same bin the machine that ends closest to the task;
 ///   else of a higher bin the one with most room; else of a lower bin the one with most room.
 /// - **Scale-out** for what fits nowhere: the longest first, groups of the next 1, 2, 3, … tasks;
-///   for each the type that uses most of what constrains it for its price.
+///   for each the type on which they use most of what constrains them there, in units of the
+///   smallest type's, for its price. That compares amounts of different resources: of families
+///   with little memory for their price it may take a large type that memory constrains over one a
+///   third as dear that cores constrain, and does so with SURF's jobs. The rule is the paper's.
 /// - **Scale-in**: a machine on which less than half of everything is used gives its tasks back to
 ///   packing and scale-out, unless it has one task and there is no cheaper machine for that. It is
 ///   asked when a task has left it and no other is in its changeover.
