@@ -32,6 +32,8 @@ use model::{
     Clamp, ClusterId, Durable, FORMAT, Head, MicroUsd, PurchaseOption, Resources, Timestamp, World,
 };
 
+use planner::Limits;
+
 pub use self::audit::Audit;
 use self::run::Run;
 use crate::jobs::JobWork;
@@ -42,6 +44,8 @@ use crate::result::Outcome;
 pub struct Start {
     /// Each joined and idle. A spot machine that the market does not hold at its begin is left out.
     pub nodes: Vec<StartNode>,
+    /// How much may be had, where that is to bind.
+    pub limits: Option<Limits>,
 }
 
 /// A machine that is there at the begin.

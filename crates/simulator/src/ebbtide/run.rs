@@ -69,7 +69,8 @@ impl Run {
         let mut arrivals: Vec<(u64, u32)> =
             (0u32..).zip(jobs).map(|(ordinal, job)| (job.arrival_ms, ordinal)).collect();
         arrivals.sort_unstable();
-        let config = config(recording, jobs);
+        let mut config = config(recording, jobs);
+        config.limits = start.limits.unwrap_or(config.limits);
         let mut run = Self {
             now_ms: 0,
             heap: Heap::default(),

@@ -120,7 +120,7 @@ fn machines_that_are_there_are_used() {
     let paid = StartNode { bought: Some((0, PurchaseOption::Spot)), ..own };
     let market = Arc::new(recording(&[&[1; 9]], DecideAt::Event));
     let jobs = [job(2, 300_000, Checkpoint::None)];
-    let start = Start { nodes: vec![own, paid] };
+    let start = Start { nodes: vec![own, paid], limits: None };
     let (outcome, audit) = audited(&market, &jobs, &start, 7);
     assert_eq!(audit.faults, Vec::<String>::new());
     let done_ms = outcome.result.jobs[0].finished_s.expect("done").ms;
