@@ -106,7 +106,7 @@ impl Books {
                 Exact(whole * i128::from(course.checkpoint_ms) / i128::from(middle));
         }
         self.wasted += parts.changeover + parts.lost + parts.checkpoints;
-        self.tally.stay(market, stay, &parts);
+        self.tally.stay(market, machine.no, stay, &parts);
         if let Some(job) = self.job(stay.task) {
             job.cost += charged;
         }

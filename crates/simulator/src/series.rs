@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use market::recorded::{Bought, Ended, Exact, Recorded, Recording};
+use market::recorded::{Bought, Ended, Exact, MachineNo, Recorded, Recording};
 use model::{Clamp, MicroUsd, PurchaseOption};
 
 use crate::books::Stay;
@@ -65,6 +65,9 @@ pub struct Waste {
     pub boot: MicroUsd,
     /// Machines, and parts of machines, that no task used.
     pub idle: MicroUsd,
+    /// Of idle: parts of machines that had a task at that time. What is left is machines that had
+    /// none.
+    pub unreserved: MicroUsd,
     /// Moving checkpoints between zones. It is a cost of the work, not waste.
     pub egress: MicroUsd,
 }
@@ -100,6 +103,9 @@ pub(crate) struct Tally {
     checkpoints: Exact,
     boot: MicroUsd,
     idle: MicroUsd,
+    unreserved: MicroUsd,
+    /// When machines that run have had tasks.
+    busy: BTreeMap<MachineNo, Vec<(u64, u64)>>,
     egress: MicroUsd,
     watch: Option<Arc<Watch>>,
 }
@@ -120,13 +126,28 @@ impl Tally {
             checkpoints: Exact::default(),
             boot: MicroUsd(0),
             idle: MicroUsd(0),
+            unreserved: MicroUsd(0),
+            busy: BTreeMap::new(),
             egress: MicroUsd(0),
             watch: WATCH.with_borrow(Clone::clone),
         }
     }
 
     /// An attempt's stay on a machine is over; what its parts cost.
-    pub(crate) fn stay(&mut self, market: &Recorded, stay: &Stay, parts: &StayCost) {
+    pub(crate) fn stay(
+        &mut self,
+        market: &Recorded,
+        machine: MachineNo,
+        stay: &Stay,
+        parts: &StayCost,
+    ) {
+        let busy = self.busy.entry(machine).or_default();
+        match busy.last_mut() {
+            Some((from, to)) if stay.from_ms <= *to && *from <= stay.to_ms => {
+                (*from, *to) = (stay.from_ms.min(*from), stay.to_ms.max(*to));
+            }
+            _ => busy.push((stay.from_ms, stay.to_ms)),
+        }
         self.changeover += parts.changeover;
         self.lost += parts.lost;
         self.checkpoints += parts.checkpoints;
@@ -152,6 +173,10 @@ impl Tally {
         let boot = boot(market, machine, ended).min(idle);
         self.boot += boot;
         self.idle += idle - boot;
+        let busy = self.busy.remove(&machine.no).unwrap_or_default();
+        let had_tasks = union_cost(market, machine, busy).rounded();
+        let charged = ended.cost.rounded() - idle;
+        self.unreserved += (had_tasks - charged).max(MicroUsd(0)).min(idle - boot);
         let width = self.width_ms;
         let held = ended.at_ms.saturating_sub(machine.launched_ms);
         let row = self.machines.entry((machine.pool, machine.option));
@@ -249,6 +274,7 @@ impl Tally {
                 checkpoints: wasted - with_lost,
                 boot: self.boot,
                 idle: self.idle,
+                unreserved: self.unreserved,
                 egress: self.egress,
             },
         }
@@ -286,6 +312,20 @@ fn bound(width_ms: u64, bucket: usize) -> u64 {
 fn boot(market: &Recorded, machine: &Bought, ended: &Ended) -> MicroUsd {
     let until = machine.launched_ms.saturating_add(market.recording().boot_ms).min(ended.at_ms);
     market.cost(machine.pool, machine.option, (machine.launched_ms, until)).rounded()
+}
+
+/// What the time costs that any of the stretches covers.
+fn union_cost(market: &Recorded, machine: &Bought, mut stretches: Vec<(u64, u64)>) -> Exact {
+    stretches.sort_unstable();
+    let (mut cost, mut until) = (Exact::default(), 0);
+    for (from, to) in stretches {
+        let from = from.max(until);
+        if from < to {
+            cost += market.cost(machine.pool, machine.option, (from, to));
+            until = to;
+        }
+    }
+    cost
 }
 
 /// Spreads an amount evenly over a stretch of time; the parts add up to it.

@@ -10,6 +10,7 @@ use super::{Offer, at_arrival, busiest, one_shot, over_time};
 use crate::jobs::JobWork;
 use crate::policy::PolicyName;
 use crate::policy::packing::tests::{amount, constant, pool, random, task};
+use crate::simulate;
 
 fn offer(cores: u32, gib: u32, gpus: u32, price: i64) -> Offer {
     Offer { capacity: amount(cores, gib * 1_024, gpus), price: MicroUsd(price) }
@@ -176,4 +177,14 @@ proptest! {
         let rounding: i64 = jobs.iter().map(|job| i64::from(job.count)).sum();
         prop_assert!(waits.cost().0 <= begins.cost().0 + rounding, "{:?} {:?}", waits, begins);
     }
+}
+
+#[test]
+fn omniscient_adds_up() {
+    let market = constant(vec![pool("small", amount(2, 4_000, 0), (20, 10), 1)]);
+    let jobs = [task("a", 0, 600, amount(1, 1_000, 0)), task("b", 5, 700, amount(9, 1_000, 0))];
+    let result = simulate(&market, &jobs, PolicyName::Omniscient, 3).result;
+    let jobs: i64 = result.jobs.iter().map(|job| job.cost_micro_usd.0).sum();
+    assert_eq!(jobs + result.idle_micro_usd.0, result.cost_micro_usd.0);
+    assert_eq!(result.jobs[1].finished_s, None);
 }

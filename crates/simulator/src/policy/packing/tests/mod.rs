@@ -127,6 +127,23 @@ fn what_was_taken_goes_on_elsewhere() {
 }
 
 #[test]
+fn where_idle_money_goes() {
+    // Small on demand, 20 a second. a has half of its cores and a quarter of its memory from 60 s to 660
+    // s: 3/8 of 12,000. b comes at 400 s beside it and has as much until 1,000 s. 60 s of boot; while a
+    // or b is there, 940 s, what neither has: 18,800 - 2 x 4,500.
+    let market = constant(vec![pool("small", amount(2, 4_000, 0), (20, 10), 0)]);
+    let thin = amount(1, 1_000, 0);
+    let jobs = [task("a", 0, 600, thin), task("b", 400, 600, thin)];
+    let outcome = simulate(&market, &jobs, PolicyName::FfdLowestPrice, 1);
+    let waste = outcome.series.waste;
+    assert_eq!((waste.boot.0, waste.idle.0, waste.unreserved.0), (1_200, 9_800, 9_800));
+    // Without packing each has a machine of its own.
+    let outcome = simulate(&market, &jobs, PolicyName::NoPacking, 1);
+    let waste = outcome.series.waste;
+    assert_eq!((waste.boot.0, waste.idle.0, waste.unreserved.0), (2_400, 15_000, 15_000));
+}
+
+#[test]
 fn what_fits_nowhere_costs_nothing() {
     let jobs = [task("a", 0, 600, amount(3, 1_000, 0)), task("b", 0, 600, amount(1, 1_000, 0))];
     for policy in [PolicyName::NoPacking, PolicyName::FfdLowestPrice] {

@@ -117,12 +117,15 @@ impl Policy for Watched {
 pub(crate) fn check(name: PolicyName, case: &Case) -> Result<RunResult, TestCaseError> {
     let (recording, jobs) = case;
     let mut watched = Watched { policy: at_desk(name, 1), fault: None };
-    let result = arena::run(recording, jobs, name, 1, &mut watched).result;
+    let outcome = arena::run(recording, jobs, name, 1, &mut watched);
+    let (result, waste) = (outcome.result, outcome.series.waste);
     prop_assert_eq!(watched.fault, None);
     for job in &result.jobs {
         prop_assert!(job.finished_s.is_some(), "{} {} is never done", name, job.id);
     }
     let jobs_cost: i64 = result.jobs.iter().map(|job| job.cost_micro_usd.0).sum();
     prop_assert_eq!(jobs_cost + result.idle_micro_usd.0, result.cost_micro_usd.0);
+    prop_assert_eq!(waste.boot + waste.idle, result.idle_micro_usd);
+    prop_assert!(waste.unreserved <= waste.idle);
     Ok(result)
 }
