@@ -38,7 +38,7 @@ fn order(step: &mut Step<'_>, request: LaunchRequest) {
     }
     let offers: Vec<_> =
         request.offers.into_iter().filter(|offer| is_open(world, &offer.pool, step.now)).collect();
-    let owned = world.durable.nodes.values().filter(|node| node.instance().is_some()).count();
+    let owned = world.index.instances.len();
     let coming: u32 = world.durable.intents.values().map(Intent::open_machines).sum();
     let machines = u32::try_from(owned).unwrap_or(u32::MAX).saturating_add(coming);
     let count = request.count.min(step.config.limits.max_nodes.saturating_sub(machines));

@@ -32,7 +32,7 @@ pub(crate) fn join(
             if first {
                 ledger::book_boot(step, id);
             }
-            step.world.observed.links.insert(id, Link::Connected { seen: step.now });
+            step.world.observe_link(id, Link::Connected { seen: step.now });
             Reply::Joined(id)
         }
     }
@@ -66,9 +66,8 @@ fn named(
     session: u64,
     capacity: Resources,
 ) -> Result<NodeId, String> {
-    let is_it =
-        |node: &Node| matches!(&node.origin, NodeOrigin::Static { name: its } if its == name);
-    let known = step.world.durable.nodes.values().find(|node| is_it(node)).cloned();
+    let known = step.world.index.names.get(name);
+    let known = known.and_then(|id| step.world.durable.nodes.get(id)).cloned();
     if let Some(node) = known {
         if node.session == Some(session) {
             return Ok(node.id);
@@ -179,7 +178,7 @@ pub(crate) fn retired(step: &mut Step<'_>, instances: &[InstanceId]) -> Reply {
 pub(crate) fn closed(step: &mut Step<'_>, id: NodeId, session: u64) -> Reply {
     let ours = step.world.durable.nodes.get(&id).is_some_and(|node| node.session == Some(session));
     if ours && step.world.is_connected(id) {
-        step.world.observed.links.insert(id, Link::Suspect { since: step.now });
+        step.world.observe_link(id, Link::Suspect { since: step.now });
     }
     Reply::Done
 }

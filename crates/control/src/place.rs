@@ -9,10 +9,10 @@ use std::ops::Bound;
 use std::sync::Arc;
 
 use model::{
-    Ask, Constraints, GroupId, GroupSpec, JobId, Node, NodeId, Phase, Purchase, TaskEvent, TaskId,
-    Timestamp, World,
+    Ask, Constraints, GroupId, GroupSpec, JobId, Node, NodeId, Phase, Purchase, Shape, TaskEvent,
+    TaskId, Timestamp, World,
 };
-use scheduler::{Candidate, Want};
+use scheduler::{Candidate, Policy, Want};
 
 use crate::step::Step;
 use crate::{Config, deadline, nodes};
@@ -36,7 +36,6 @@ struct Class {
 
 fn place_waiting(step: &mut Step<'_>, budget: &mut u32) {
     let mut full: BTreeSet<Ask> = BTreeSet::new();
-    let mut candidates = Candidates::default();
     let mut served = None;
     // The queue is read piece by piece, so that a step on a full cluster does not read it all.
     while *budget > 0 && any_room(step.world) {
@@ -49,9 +48,8 @@ fn place_waiting(step: &mut Step<'_>, budget: &mut u32) {
             if *budget == 0 || full.contains(&class.ask) {
                 continue;
             }
-            candidates.load(step, &class.ask.constraints);
             let count: u32 = class.groups.iter().map(|(_, count)| *count).sum::<u32>().min(*budget);
-            let placed = place_class(step, &class, count, &mut candidates);
+            let placed = place_class(step, &class, count);
             *budget -= placed;
             if placed < count {
                 full.insert(class.ask);
@@ -60,9 +58,22 @@ fn place_waiting(step: &mut Step<'_>, budget: &mut u32) {
     }
 }
 
+/// Whether a node has room for any of what waits.
 fn any_room(world: &World) -> bool {
-    let roomy = |node: &Node| is_open(world, node) && world.free(node.id).cpu_millis > 0;
-    world.durable.nodes.values().any(roomy)
+    let fits = |shape: &Shape| world.index.queue.needs().any(|need| shape.free.holds(need));
+    any_core(world)
+        && world
+            .index
+            .room
+            .shapes()
+            .any(|(shape, nodes)| fits(shape) && nodes.iter().any(|node| world.is_connected(*node)))
+}
+
+/// Whether a node that may be given work has any of its cores free.
+fn any_core(world: &World) -> bool {
+    world.index.room.shapes().any(|(shape, nodes)| {
+        shape.free.cpu_millis > 0 && nodes.iter().any(|node| world.is_connected(*node))
+    })
 }
 
 /// Groups of the queue that are read at once.
@@ -144,14 +155,15 @@ pub(crate) fn expect_ms(world: &World, id: GroupId, spec: &GroupSpec) -> Option<
     }
 }
 
-fn place_class(step: &mut Step<'_>, class: &Class, count: u32, on: &mut Candidates) -> u32 {
+fn place_class(step: &mut Step<'_>, class: &Class, count: u32) -> u32 {
     let want = Want {
         resources: class.ask.resources,
         count,
         expect_ms: class.expect_ms,
         alone: class.alone,
     };
-    let picks = scheduler::place(&mut on.list, &want, step.config.policy);
+    let mut candidates = candidates(step, &class.ask.constraints, &want);
+    let picks = scheduler::place(&mut candidates, &want, step.config.policy);
     let mut groups = class.groups.iter().copied();
     let mut current = groups.next();
     let mut placed = 0;
@@ -209,38 +221,32 @@ fn assign(step: &mut Step<'_>, id: GroupId, node: NodeId, held: bool, alone: boo
     true
 }
 
-/// The nodes that may be given work, for one set of constraints.
-#[derive(Default)]
-struct Candidates {
-    list: Vec<Candidate>,
-    of: Option<Constraints>,
-}
-
-impl Candidates {
-    /// Nothing is done when the constraints are those of the last class: `place` keeps the list
-    /// up to date itself.
-    fn load(&mut self, step: &Step<'_>, constraints: &Constraints) {
-        if self.of.as_ref() == Some(constraints) {
-            return;
-        }
-        let world = &*step.world;
-        let suits = |node: &&Node| is_open(world, node) && constraints.allow(node);
-        self.list = world
-            .durable
-            .nodes
-            .values()
-            .filter(suits)
-            .map(|node| candidate(world, node, step.now))
-            .collect();
-        self.of = Some(constraints.clone());
-    }
-}
-
-/// Whether room of a node may be given to new work: what it holds comes first, or the node would
-/// start that in room that was promised to others.
-fn is_open(world: &World, node: &Node) -> bool {
-    let load = world.index.loads.get(&node.id);
-    may_work(world, node) && load.is_none_or(|load| !load.alone && load.held.is_empty())
+/// Nodes that may be given such work. Of those that differ in nothing but their ids no more than could
+/// be picked: the first ones. E-PVM reckons with the number of machines, and so gets all.
+fn candidates(step: &Step<'_>, constraints: &Constraints, want: &Want) -> Vec<Candidate> {
+    let world = &*step.world;
+    let all = step.config.policy == Policy::EPvm;
+    let most = if all { usize::MAX } else { usize::try_from(want.count).unwrap_or(usize::MAX) };
+    let has_room =
+        |shape: &Shape| shape.free.holds(&want.resources) && (shape.tasks == 0 || !want.alone);
+    let suits = |id: &&NodeId| {
+        world.is_connected(**id)
+            && world.durable.nodes.get(*id).is_some_and(|node| constraints.allow(node))
+    };
+    let shapes = world.index.room.shapes().filter(|(shape, _)| all || has_room(shape));
+    let of_shape = |(shape, nodes): (&Shape, &'_ BTreeSet<NodeId>)| {
+        let one = |id: &NodeId| Candidate {
+            node: *id,
+            free: shape.free,
+            capacity: shape.capacity,
+            tasks: shape.tasks,
+            paid: shape.paid,
+            hazard_ppm_hour: shape.hazard_ppm_hour,
+            life_left_ms: None,
+        };
+        nodes.iter().filter(suits).take(most).map(one).collect::<Vec<_>>()
+    };
+    shapes.flat_map(of_shape).collect()
 }
 
 pub(crate) fn may_work(world: &World, node: &Node) -> bool {
@@ -334,21 +340,15 @@ fn held_per_slot(world: &World, config: &Config, id: GroupId) -> u32 {
 
 /// Held attempts that waited long behind something, while another node has room, go back.
 fn give_back_stale(step: &mut Step<'_>) {
-    let stale: Vec<NodeId> = step
-        .world
-        .index
-        .loads
-        .iter()
-        .filter(|(_, load)| load.held.first().is_some_and(|task| is_stale(step, *task)))
-        .map(|(node, _)| *node)
-        .collect();
+    if step.world.index.holding.is_empty() || !any_core(step.world) {
+        return;
+    }
+    let first = |id: &NodeId| step.world.index.loads.get(id)?.held.first().copied();
+    let holding = step.world.index.holding.iter();
+    let stale: Vec<NodeId> =
+        holding.filter(|id| first(id).is_some_and(|task| is_stale(step, task))).copied().collect();
     for id in stale {
-        let elsewhere = step.world.durable.nodes.values().any(|node| {
-            node.id != id && is_open(step.world, node) && step.world.free(node.id).cpu_millis > 0
-        });
-        if elsewhere {
-            nodes::retract_all(step, id);
-        }
+        nodes::retract_all(step, id);
     }
 }
 

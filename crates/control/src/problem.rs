@@ -37,18 +37,14 @@ pub(crate) fn with_demand(
 
 fn demand(world: &World, now: Timestamp) -> BTreeMap<Ask, u64> {
     let mut demand = world.durable.backlog.demand.clone();
-    for (_, job, group) in &world.index.queue {
+    for (_, job, group) in world.index.queue.iter() {
         let id = GroupId { job: *job, group: *group };
         if let (Some(group), Some(spec)) = (world.group(id), world.group_spec(id)) {
             let ask = deadline::ask(world, id, spec, now);
             *demand.entry(ask).or_default() += u64::from(group.placeable());
         }
     }
-    for (node, load) in &world.index.loads {
-        let leaves = world.durable.nodes.get(node).is_some_and(|node| node.deadline.is_some());
-        if !leaves {
-            continue;
-        }
+    for load in world.index.leaving.iter().filter_map(|node| world.index.loads.get(node)) {
         for task in load.tasks.iter().chain(&load.held) {
             if let Some(spec) = world.group_spec(task.group_id()) {
                 let ask = deadline::ask(world, task.group_id(), spec, now);
@@ -92,7 +88,7 @@ fn nodes(world: &World, now: Timestamp) -> Vec<PlanNode> {
                 free: world.free(node.id),
                 booting,
                 takes_work: may_work(world, node),
-                idle_ms: world.observed.idle_since.get(&node.id).map(|since| now.since(*since)),
+                idle_ms: world.observed.idle.since(node.id).map(|since| now.since(since)),
                 tasks: load.map_or(0, |load| count(load.tasks.len())),
                 held: load.map_or(0, |load| count(load.held.len())),
             }
@@ -129,12 +125,9 @@ pub(crate) fn is_open(world: &World, pool: &Pool, now: Timestamp) -> bool {
 /// Fail closed (DESIGN §4.8): no voluntary retirement while the observed state is stale or a storm
 /// is on.
 pub(crate) fn frozen(world: &World, now: Timestamp) -> Option<Arc<str>> {
-    let ours = world.durable.nodes.values().filter(|node| node.instance().is_some());
-    let (mut all, mut noticed) = (0u32, 0u32);
-    for node in ours {
-        all += 1;
-        noticed += u32::from(node.deadline.is_some());
-    }
+    let all = world.index.instances.len();
+    let leaving = world.index.leaving.iter().filter_map(|id| world.durable.nodes.get(id));
+    let noticed = leaving.filter(|node| node.instance().is_some()).count();
     if all >= STORM_NODES && noticed * 5 > all {
         return Some(format!("a storm is on: {noticed} of {all} machines have a notice").into());
     }
@@ -146,4 +139,4 @@ pub(crate) fn frozen(world: &World, now: Timestamp) -> Option<Arc<str>> {
 }
 
 /// More than a fifth of at least so many machines under notice is a storm.
-const STORM_NODES: u32 = 5;
+const STORM_NODES: usize = 5;

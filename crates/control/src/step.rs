@@ -25,6 +25,7 @@ pub fn step(world: &mut World, config: &Config, inputs: Vec<Input>, now: Timesta
         notes: Vec::new(),
         touched_jobs: BTreeSet::new(),
         stale_nets: BTreeSet::new(),
+        restless: BTreeSet::new(),
         replan: false,
         node_ids: child_rng(seed, seq, 1),
         intent_ids: child_rng(seed, seq, 2),
@@ -64,6 +65,8 @@ pub(crate) struct Step<'w> {
     pub(crate) touched_jobs: BTreeSet<JobId>,
     /// Jobs of which something changed that [`deadline`](crate::deadline) computes from.
     pub(crate) stale_nets: BTreeSet<JobId>,
+    /// Nodes that may have become idle, or have ceased to be.
+    pub(crate) restless: BTreeSet<NodeId>,
     /// For [`Decision::replan`].
     pub(crate) replan: bool,
     changes: Vec<Change>,

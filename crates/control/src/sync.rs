@@ -23,7 +23,7 @@ pub(crate) fn sync(
         Some(known) if known.session != Some(session) => return Reply::Fenced,
         Some(_) => {}
     }
-    step.world.observed.links.insert(node, Link::Connected { seen: step.now });
+    step.world.observe_link(node, Link::Connected { seen: step.now });
     report(step, node, transitions);
     if let Some(inventory) = inventory {
         compare(step, node, &inventory);

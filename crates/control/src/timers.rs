@@ -1,5 +1,7 @@
 //! What happens because time has passed.
 
+use std::collections::BTreeSet;
+
 use model::{
     Change, IntentEnd, IntentState, Link, Node, NodeEvent, NodeId, NodeOrigin, NodeReason,
     NodeState, TaskEvent, TaskId, Timestamp, World,
@@ -12,8 +14,8 @@ use crate::{Config, deadline, nodes};
 
 pub(crate) fn run(step: &mut Step<'_>) {
     backoffs(step);
-    let ids: Vec<NodeId> = step.world.durable.nodes.keys().copied().collect();
-    for id in ids {
+    step.restless.extend(look(step.world, step.config));
+    for id in step.world.observed.due.by(step.now) {
         if let Some(node) = step.world.durable.nodes.get(&id) {
             let due = due_of_node(step.world, step.config, node);
             if due.is_some_and(|due| due <= step.now) {
@@ -25,10 +27,23 @@ pub(crate) fn run(step: &mut Step<'_>) {
     deadline::run(step);
 }
 
+/// Looks at the nodes that have changed since it looked last: when they want attention next. Answers
+/// which they were.
+fn look(world: &mut World, config: &Config) -> BTreeSet<NodeId> {
+    let stirred = std::mem::take(&mut world.observed.stirred);
+    for id in &stirred {
+        let node = world.durable.nodes.get(id);
+        let at = node.and_then(|node| due_of_node(world, config, node));
+        world.observed.due.set(*id, at);
+    }
+    stirred
+}
+
 /// The next moment at which [`run`] would do something.
-pub(crate) fn next(world: &World, config: &Config) -> Option<Timestamp> {
+pub(crate) fn next(world: &mut World, config: &Config) -> Option<Timestamp> {
+    look(world, config);
     let backoff = world.index.backoffs.first().map(|(until, _)| *until);
-    let node = world.durable.nodes.values().filter_map(|node| due_of_node(world, config, node));
+    let node = world.observed.due.first();
     let notices = world.durable.notices.values().map(|notice| kept_until(notice.deadline));
     let intents = world.durable.intents.values().map(|intent| expires(intent.opened));
     let nets = deadline::next(world);
@@ -143,7 +158,7 @@ fn silence(step: &mut Step<'_>, node: &Node) {
     let now = step.now;
     let since = match step.world.observed.links.get(&node.id).copied() {
         Some(Link::Connected { seen }) if seen.later_by(step.config.node_lease_ms) <= now => {
-            step.world.observed.links.insert(node.id, Link::Suspect { since: now });
+            step.world.observe_link(node.id, Link::Suspect { since: now });
             step.note(node.id, "suspect: its lease has run out");
             Some(now)
         }
@@ -181,8 +196,9 @@ fn retire_or_forget(step: &mut Step<'_>, node: &Node, reason: NodeReason) {
 /// Intents without an answer for too long, and notices that nobody claimed.
 fn expire(step: &mut Step<'_>) {
     let now = step.now;
-    let intents: Vec<_> = step.world.durable.intents.values().cloned().collect();
-    for intent in intents.into_iter().filter(|intent| expires(intent.opened) <= now) {
+    let intents = step.world.durable.intents.values();
+    let intents = intents.filter(|intent| expires(intent.opened) <= now);
+    for intent in intents.cloned().collect::<Vec<_>>() {
         let (born, count) = (intent.born, intent.request.count);
         let words =
             format!("closed with {born} of {count} machines: no clear answer in 10 minutes");
@@ -190,23 +206,28 @@ fn expire(step: &mut Step<'_>) {
         let state = IntentState::Closed(IntentEnd::Expired);
         step.emit(Change::Intent(Box::new(model::Intent { state, since: now, ..intent })));
     }
-    let notices: Vec<_> = step.world.durable.notices.values().cloned().collect();
-    for notice in notices.into_iter().filter(|notice| kept_until(notice.deadline) <= now) {
+    let notices = step.world.durable.notices.values();
+    let notices = notices.filter(|notice| kept_until(notice.deadline) <= now);
+    for notice in notices.cloned().collect::<Vec<_>>() {
         step.emit(Change::NoticeDone { instance: notice.instance, kind: notice.kind });
     }
 }
 
 /// Since when each machine of ours has had nothing to do: the planner retires by it.
 pub(crate) fn observe_idle(step: &mut Step<'_>) {
+    step.restless.extend(look(step.world, step.config));
     let World { durable, index, observed } = &mut *step.world;
-    for node in durable.nodes.values().filter(|node| node.instance().is_some()) {
-        let load = index.loads.get(&node.id);
+    for id in std::mem::take(&mut step.restless) {
+        let Some(node) = durable.nodes.get(&id).filter(|node| node.instance().is_some()) else {
+            continue;
+        };
+        let load = index.loads.get(&id);
         let idle = node.state == NodeState::Ready
             && load.is_none_or(|load| load.tasks.is_empty() && load.held.is_empty());
         if idle {
-            observed.idle_since.entry(node.id).or_insert(step.now);
+            observed.idle.begin(id, step.now);
         } else {
-            observed.idle_since.remove(&node.id);
+            observed.idle.end(id);
         }
     }
 }

@@ -132,6 +132,9 @@ fn check(world: &World) {
         let node = &world.durable.nodes[id];
         assert!(node.capacity.holds(&load.reserved), "{id} is overcommitted: {load:?}");
         assert!(!load.alone || load.tasks.len() == 1, "{id} should run one task alone");
+        let empty = load.tasks.is_empty() && load.held.is_empty();
+        let idle = empty && node.state == NodeState::Ready && node.instance().is_some();
+        assert_eq!(world.observed.idle.since(*id).is_some(), idle, "{id}: {node:?}");
     }
     for (id, job) in &world.durable.jobs {
         assert!(job.unsettled() > 0, "{id} should have been settled");

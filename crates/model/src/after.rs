@@ -141,10 +141,14 @@ impl World {
         let Some(job) = self.durable.jobs.get(&id.job) else { return };
         let Some(group) = job.groups.get(usize::from(id.group)) else { return };
         let key = (Reverse(job.spec.priority), id.job, id.group);
+        let Some(need) = job.spec.groups.get(usize::from(id.group)).map(|spec| spec.resources)
+        else {
+            return;
+        };
         if group.placeable() > 0 && !self.is_blocked(id) {
-            self.index.queue.insert(key);
+            self.index.queue.insert(key, need);
         } else {
-            self.index.queue.remove(&key);
+            self.index.queue.remove(&key, &need);
         }
     }
 

@@ -98,8 +98,9 @@ impl World {
         };
         let before = job.spec.clone();
         job.spec = Arc::new(before.patched(patch));
-        for group in ordinals(job.groups.len()) {
-            self.index.queue.remove(&(Reverse(before.priority), id, group));
+        for (group, spec) in ordinals(job.groups.len()).zip(&before.groups) {
+            let turn = (Reverse(before.priority), id, group);
+            self.index.queue.remove(&turn, &spec.resources);
         }
         if let Some(after) = &patch.after {
             self.enter_after(id);
@@ -135,8 +136,9 @@ impl World {
 
     fn forget_job(&mut self, id: JobId) {
         let Some(job) = self.durable.jobs.remove(&id) else { return };
-        for group in ordinals(job.groups.len()) {
-            self.index.queue.remove(&(Reverse(job.spec.priority), id, group));
+        for (group, spec) in ordinals(job.groups.len()).zip(&job.spec.groups) {
+            let turn = (Reverse(job.spec.priority), id, group);
+            self.index.queue.remove(&turn, &spec.resources);
             self.observed.runs.remove(&GroupId { job: id, group });
         }
         self.leave_after(id, &job.spec.after);
@@ -154,9 +156,10 @@ impl World {
         // Only a job that comes after others is looked at as a whole here.
         let begun = (!job.spec.after.is_empty()).then(|| job.has_begun());
         let Some(group) = job.groups.get_mut(usize::from(id.group)) else { return };
-        match group.tasks.remove(&id.index) {
+        let before = group.tasks.remove(&id.index);
+        match &before {
             Some(before) => {
-                self.index.leave(id, &before, &ask);
+                self.index.leave(id, before, &ask);
                 group.failed -= u32::from(matches!(before.state, TaskState::Failed(_)));
                 group.ready.remove(&id.index);
             }
@@ -180,33 +183,38 @@ impl World {
             || job.awaited_groups(id.group).next().is_some();
         let key = (Reverse(job.spec.priority), id.job, id.group);
         if is_placeable && !waits {
-            self.index.queue.insert(key);
+            self.index.queue.insert(key, ask);
         } else {
-            self.index.queue.remove(&key);
+            self.index.queue.remove(&key, &ask);
         }
+        let was_on = before.and_then(|before| Some(before.placement()?.node));
+        let is_on = match after {
+            After::Keep(task) => task.placement().map(|placement| placement.node),
+            After::Succeeded | After::Cancelled => None,
+        };
         if begun.is_some_and(|begun| begun != job.has_begun()) {
             self.requeue_job(id.job);
         } else if has_succeeded {
             self.requeue_followers(id.group_id());
+        }
+        for node in was_on.into_iter().chain(is_on.filter(|node| was_on != Some(*node))) {
+            self.refit(node);
         }
     }
 
     fn set_node(&mut self, node: &Node) {
         if node.state == NodeState::Gone {
             self.durable.nodes.remove(&node.id);
-            self.index.loads.remove(&node.id);
+            self.index.leave_node(node);
             self.observed.links.remove(&node.id);
-            self.observed.idle_since.remove(&node.id);
+            self.observed.idle.end(node.id);
             self.observed.missing.remove(&node.id);
-            if let Some(instance) = node.instance() {
-                self.index.instances.remove(instance);
-            }
+            self.refit(node.id);
             return;
         }
         self.durable.nodes.insert(node.id, node.clone());
         self.index.loads.entry(node.id).or_default();
-        if let Some(instance) = node.instance() {
-            self.index.instances.insert(instance.clone(), node.id);
-        }
+        self.index.enter_node(node);
+        self.refit(node.id);
     }
 }

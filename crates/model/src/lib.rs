@@ -9,10 +9,13 @@ mod apply;
 mod change;
 mod cloud;
 mod counts;
+mod idle;
 mod ids;
 mod intervals;
 mod node;
+mod queue;
 mod report;
+mod room;
 mod spec;
 mod task;
 mod units;
@@ -24,13 +27,16 @@ pub use cloud::{
     Notice, NoticeKind, Offer, Pool, PurchaseOption, Refusal, RefusalScope,
 };
 pub use counts::TaskCounts;
+pub use idle::{Due, Idle};
 pub use ids::{
     AttemptId, BadId, ClusterId, GroupId, IdMaker, InstanceId, IntentId, ItemsKey, JobId,
     Namespace, NodeId, TaskId,
 };
 pub use intervals::IntervalSet;
 pub use node::{Node, NodeEvent, NodeOrigin, NodeReason, NodeState};
+pub use queue::{Queue, Turn};
 pub use report::{InventoryItem, NodeNotice, Stats, Transition};
+pub use room::{Room, Shape};
 pub use spec::{
     Ask, Constraints, Deadline, DocumentPart, Fault, GroupSpec, JobPatch, JobSpec, OnTaskFailure,
     Purchase, Restart, items_keys, limits, past_deadline,

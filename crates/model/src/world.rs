@@ -1,17 +1,19 @@
 //! What the leader decides over: durable (the log and the tables, unsettled things only), derived
 //! from that (indexes), and observed (rebuilt after a take-over, never logged).
 
-use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
+use crate::idle::{Due, Idle};
+use crate::queue::Queue;
+use crate::room::{self, Room};
 use crate::{
     Ask, Cause, ClusterId, Constraints, GroupId, GroupSpec, InstanceId, Intent, IntentId,
-    IntervalSet, JobId, JobSpec, MicroUsd, Node, NodeId, Notice, NoticeKind, Offer, Pool,
-    PurchaseOption, Resources, RetriedGroup, Task, TaskId, TaskState, Timestamp,
+    IntervalSet, JobId, JobSpec, MicroUsd, Node, NodeId, NodeOrigin, Notice, NoticeKind, Offer,
+    Pool, PurchaseOption, Resources, RetriedGroup, Task, TaskId, TaskState, Timestamp,
 };
 
 /// The one row that orders everything (DESIGN §3).
@@ -107,7 +109,15 @@ pub struct Index {
     /// What is on each node.
     pub loads: BTreeMap<NodeId, NodeLoad>,
     /// Groups that have something to place, in the order in which they are served.
-    pub queue: BTreeSet<(Reverse<i16>, JobId, u16)>,
+    pub queue: Queue,
+    /// Nodes whose room may be given to new work.
+    pub room: Room,
+    /// Nodes that hold prefetched attempts.
+    pub holding: BTreeSet<NodeId>,
+    /// Nodes that will be taken.
+    pub leaving: BTreeSet<NodeId>,
+    /// Static nodes by their names.
+    pub names: BTreeMap<Arc<str>, NodeId>,
     /// Ends of waits.
     pub backoffs: BTreeSet<(Timestamp, TaskId)>,
     /// Nodes by the cloud's name for them.
@@ -144,8 +154,12 @@ pub struct Observed {
     pub links: BTreeMap<NodeId, Link>,
     /// How long tasks of a group run.
     pub runs: BTreeMap<GroupId, RunStats>,
-    /// Since when a node has had nothing to do.
-    pub idle_since: BTreeMap<NodeId, Timestamp>,
+    /// Since when a machine of ours has had nothing to do.
+    pub idle: Idle,
+    /// Nodes whose load, state or connection has changed since the step looked at them last.
+    pub stirred: BTreeSet<NodeId>,
+    /// When nodes want attention next, as far as the step has looked.
+    pub due: Due,
     /// Pools that refused, and until when they are not asked.
     pub hidden_pools: BTreeMap<Pool, Hidden>,
     /// Purchase options that are held back for quota, until when.
@@ -386,14 +400,16 @@ impl World {
         let mut index = Index::default();
         for (id, node) in &durable.nodes {
             index.loads.insert(*id, NodeLoad::default());
-            if let Some(instance) = node.instance() {
-                index.instances.insert(instance.clone(), *id);
-            }
+            index.enter_node(node);
         }
         let mut world = Self { durable, index, observed: Observed::default() };
         let jobs: Vec<JobId> = world.durable.jobs.keys().copied().collect();
         for id in jobs {
             world.index_job(id);
+        }
+        let nodes: Vec<NodeId> = world.durable.nodes.keys().copied().collect();
+        for id in nodes {
+            world.refit(id);
         }
         world
     }
@@ -444,7 +460,63 @@ impl World {
     }
 }
 
+impl World {
+    /// A node's connection, as it is from now on.
+    pub fn observe_link(&mut self, id: NodeId, link: Link) {
+        self.observed.links.insert(id, link);
+        self.observed.stirred.insert(id);
+    }
+
+    /// A node, or what is on it, has changed.
+    pub(crate) fn refit(&mut self, id: NodeId) {
+        let node = self.durable.nodes.get(&id);
+        let load = self.index.loads.get(&id);
+        let shape = node.zip(load).and_then(|(node, load)| room::shape(node, load));
+        self.index.room.set(id, shape);
+        if load.is_some_and(|load| !load.held.is_empty()) {
+            self.index.holding.insert(id);
+        } else {
+            self.index.holding.remove(&id);
+        }
+        self.observed.stirred.insert(id);
+    }
+}
+
 impl Index {
+    /// Enters what a node is found by.
+    pub(crate) fn enter_node(&mut self, node: &Node) {
+        match &node.origin {
+            NodeOrigin::Cloud { instance, .. } => {
+                self.instances.insert(instance.clone(), node.id);
+            }
+            NodeOrigin::Static { name } => {
+                self.names.insert(name.clone(), node.id);
+            }
+        }
+        if node.deadline.is_some() {
+            self.leaving.insert(node.id);
+        } else {
+            self.leaving.remove(&node.id);
+        }
+    }
+
+    /// A node is no more.
+    pub(crate) fn leave_node(&mut self, node: &Node) {
+        match &node.origin {
+            NodeOrigin::Cloud { instance, .. } => {
+                self.instances.remove(instance);
+            }
+            // Another one may bear the name by now.
+            NodeOrigin::Static { name } => {
+                if self.names.get(name) == Some(&node.id) {
+                    self.names.remove(name);
+                }
+            }
+        }
+        self.leaving.remove(&node.id);
+        self.loads.remove(&node.id);
+    }
+
     /// Enters a task's entry.
     pub(crate) fn enter(&mut self, id: TaskId, task: &Task, ask: &Resources) {
         match task.state {

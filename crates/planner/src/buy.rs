@@ -120,7 +120,7 @@ fn merge<'a>(
     }
     // Packed in another order, it may have become fewer. Who is unused was never looked at.
     for group in &mut merged {
-        group.candidates.retain(|candidate| candidate.tasks > 0);
+        group.drop_unused();
     }
     merged.retain(|group| group.machines() > 0);
     merged

@@ -136,7 +136,7 @@ fn coverage_faults(problem: &Problem, plan: &Plan, faults: &mut Vec<String>) {
         report_faults(plan, ordinal, order, rest, faults);
     }
     for (ordinal, group) in launched.iter().enumerate() {
-        let unused = group.candidates.iter().filter(|candidate| candidate.tasks == 0).count();
+        let unused = group.unused();
         if unused > 0 {
             faults.push(format!("launch {ordinal}: {unused} machines are not needed"));
         }

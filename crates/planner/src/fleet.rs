@@ -126,14 +126,40 @@ fn allows(ask: &Ask, node: &PlanNode) -> bool {
 pub(crate) struct Group<'a> {
     /// The preferred one first; never empty.
     pub(crate) offers: Vec<&'a Offer>,
-    pub(crate) candidates: Vec<Candidate>,
+    /// By ordinal, those that are alike and follow each other as one: thousands of empty machines are
+    /// one run.
+    runs: Vec<Run>,
     /// Tasks by the ordinal of their order.
     pub(crate) tasks: BTreeMap<usize, u64>,
 }
 
+/// Machines that follow each other and differ in nothing but their ordinals.
+#[derive(Debug, Clone)]
+struct Run {
+    /// The first of them.
+    first: Candidate,
+    machines: u32,
+}
+
+impl Run {
+    /// The rest, without the first so many.
+    fn after(&self, machines: u32) -> Self {
+        let ordinal = self.first.node.number().saturating_add(machines.into());
+        let first = Candidate { node: NodeId::from_number(ordinal), ..self.first.clone() };
+        Self { first, machines: self.machines.saturating_sub(machines) }
+    }
+
+    /// So many of its machines, each with so many tasks of these more.
+    fn filled(&self, machines: u32, want: &Want, tasks: u32) -> Self {
+        let free = self.first.free - want.resources.scaled(tasks);
+        let tasks = self.first.tasks.saturating_add(tasks);
+        Self { first: Candidate { free, tasks, ..self.first.clone() }, machines }
+    }
+}
+
 impl<'a> Group<'a> {
     pub(crate) fn of(offers: Vec<&'a Offer>, machines: u32) -> Self {
-        let mut group = Self { offers, candidates: Vec::new(), tasks: BTreeMap::new() };
+        let mut group = Self { offers, runs: Vec::new(), tasks: BTreeMap::new() };
         group.grow(machines);
         group
     }
@@ -143,22 +169,39 @@ impl<'a> Group<'a> {
         let capacity = least(&self.offers);
         let hazard_ppm_hour =
             self.offers.iter().map(|offer| offer.hazard_ppm_hour).max().unwrap_or_default();
-        let first = self.candidates.len();
-        self.candidates.extend((0..usize::try_from(machines).unwrap_or_default()).map(|at| {
-            Candidate {
-                node: NodeId::from_number((first + at).clamped()),
-                free: capacity,
-                capacity,
-                tasks: 0,
-                paid: true,
-                hazard_ppm_hour,
-                life_left_ms: None,
-            }
-        }));
+        let first = Candidate {
+            node: NodeId::from_number(self.machines().into()),
+            free: capacity,
+            capacity,
+            tasks: 0,
+            paid: true,
+            hazard_ppm_hour,
+            life_left_ms: None,
+        };
+        push(&mut self.runs, Run { first, machines });
     }
 
     pub(crate) fn machines(&self) -> u32 {
-        self.candidates.len().clamped()
+        self.runs.iter().map(|run| run.machines).sum()
+    }
+
+    /// Machines on which nothing was placed.
+    pub(crate) fn unused(&self) -> u32 {
+        self.runs.iter().filter(|run| run.first.tasks == 0).map(|run| run.machines).sum()
+    }
+
+    /// Without the machines on which nothing was placed.
+    pub(crate) fn drop_unused(&mut self) {
+        self.runs.retain(|run| run.first.tasks > 0);
+    }
+
+    /// How much of the machines, in the mean, is packed; in percent.
+    pub(crate) fn full_percent(&self) -> u64 {
+        let shares = self.runs.iter().map(|Run { first, machines }| {
+            let share = first.capacity.share_ppm(&(first.capacity - first.free));
+            u64::from(share) * u64::from(*machines)
+        });
+        shares.sum::<u64>() / u64::from(self.machines().max(1)) / 10_000
     }
 
     /// Places what fits, if all of the offers will do.
@@ -167,7 +210,22 @@ impl<'a> Group<'a> {
         if count == 0 || !least(&self.offers).holds(&ask.resources) || !allowed() {
             return 0;
         }
-        place_all(&mut self.candidates, &want(ask, count))
+        let want = want(ask, count);
+        let shares = shares(&self.runs, &want);
+        let mut runs = Vec::with_capacity(self.runs.len() + 2);
+        for (run, tasks) in std::mem::take(&mut self.runs).into_iter().zip(&shares) {
+            let room = run.first.room(&want);
+            let full = tasks.checked_div(room).unwrap_or(0);
+            let rest = tasks.checked_rem(room).unwrap_or(0);
+            push(&mut runs, run.filled(full, &want, room));
+            let run = run.after(full);
+            if rest > 0 {
+                push(&mut runs, run.filled(1, &want, rest));
+            }
+            push(&mut runs, run.after(u32::from(rest > 0)));
+        }
+        self.runs = runs;
+        shares.iter().map(|tasks| u64::from(*tasks)).sum()
     }
 
     /// [`Group::place`], and remembers for which order.
@@ -178,6 +236,43 @@ impl<'a> Group<'a> {
         }
         placed
     }
+}
+
+/// How many tasks each run gets. The best machine stays the best until it is full, and its like come
+/// next: so runs are filled in the order in which the scheduler would pick their first machines.
+fn shares(runs: &[Run], want: &Want) -> Vec<u32> {
+    let mut firsts: Vec<Candidate> = runs
+        .iter()
+        .zip(0u64..)
+        .filter(|(run, _)| run.first.room(want) > 0)
+        .map(|(run, at)| Candidate { node: NodeId::from_number(at), ..run.first.clone() })
+        .collect();
+    let every = Want { count: u32::MAX, ..want.clone() };
+    let mut left = want.count;
+    let mut shares = vec![0; runs.len()];
+    for pick in place(&mut firsts, &every, Policy::BestFit) {
+        let at = usize::try_from(pick.node.number()).unwrap_or(usize::MAX);
+        let (Some(run), Some(share)) = (runs.get(at), shares.get_mut(at)) else { continue };
+        *share = pick.count.saturating_mul(run.machines).min(left);
+        left -= *share;
+    }
+    shares
+}
+
+/// Appends a run; to the last one, if they are alike.
+fn push(runs: &mut Vec<Run>, run: Run) {
+    if run.machines == 0 {
+        return;
+    }
+    if let Some(last) = runs.last_mut()
+        && (last.first.free, last.first.capacity) == (run.first.free, run.first.capacity)
+        && (last.first.tasks, last.first.hazard_ppm_hour)
+            == (run.first.tasks, run.first.hazard_ppm_hour)
+    {
+        last.machines += run.machines;
+        return;
+    }
+    runs.push(run);
 }
 
 /// What a machine has, whichever of the offers it will be.

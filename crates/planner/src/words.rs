@@ -75,14 +75,6 @@ fn reason(orders: &[Order<'_>], group: &Group<'_>) -> String {
         first.pool,
         first.price,
         named.join(" and "),
-        full_percent(group),
+        group.full_percent(),
     )
-}
-
-/// How much of the machines, in the mean, is packed.
-fn full_percent(group: &Group<'_>) -> u64 {
-    let shares = group.candidates.iter().map(|candidate| {
-        u64::from(candidate.capacity.share_ppm(&(candidate.capacity - candidate.free)))
-    });
-    shares.sum::<u64>() / u64::from(group.machines().max(1)) / 10_000
 }

@@ -110,7 +110,7 @@ fn kept(world: &World, config: &Config, node: &Node, now: Timestamp) -> Option<S
         return Some("it costs nothing here and is never retired".to_owned());
     }
     let after = config.limits.idle_retire_ms;
-    let Some(since) = world.observed.idle_since.get(&node.id) else {
+    let Some(since) = world.observed.idle.since(node.id) else {
         return Some(format!(
             "kept for its tasks; once it has had nothing to do for {} it is retired",
             span(after)
