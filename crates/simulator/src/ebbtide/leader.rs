@@ -143,7 +143,7 @@ impl Run {
         let now = timestamp(self.now_ms);
         let leader = &mut self.leader;
         let decision = control::step(&mut leader.world, &leader.config, inputs, now);
-        self.planning.saw(&decision.changes);
+        self.planning.saw(&decision);
         self.audit.step(&self.leader.world, now, &decision);
         let least_ms = if decision.changes.is_empty() { LEAST_WAIT_MS } else { 0 };
         let wake_ms = decision.wake.map(millis).filter(|wake_ms| *wake_ms < super::HORIZON_MS);

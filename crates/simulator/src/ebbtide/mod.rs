@@ -27,11 +27,10 @@ mod worker;
 use std::sync::Arc;
 
 use control::Config;
-use market::recorded::Recording;
+use market::recorded::{DecideAt, Recording};
 use model::{
     Clamp, ClusterId, Durable, FORMAT, Head, MicroUsd, PurchaseOption, Resources, Timestamp, World,
 };
-
 use planner::Limits;
 
 pub use self::audit::Audit;
@@ -110,13 +109,31 @@ fn first_world(seed: u64) -> World {
 }
 
 /// As an operator would set it who knows this market.
-fn config(recording: &Recording, _jobs: &[Arc<JobWork>]) -> Config {
-    let mut config = Config::default();
-    config.node_lease_ms = HORIZON_MS;
-    // A slow boot is not a failed one.
-    config.boot_timeout_ms = config.boot_timeout_ms.max(recording.boot_ms.saturating_mul(2));
-    config.limits.max_nodes = 1_000_000;
-    config.limits.max_cpu_millis = u64::from(u32::MAX) * 1_000_000;
-    config.limits.max_usd_per_hour = MicroUsd(i64::MAX / 1_000_000);
-    config
+fn config(recording: &Recording, jobs: &[Arc<JobWork>]) -> Config {
+    let standard = Config::default();
+    let changeover_ms = jobs.iter().map(|job| job.work.changeover_ms).max().unwrap_or(0);
+    // A machine that is wanted is had after a call and a boot; by ticks, at the start of the next.
+    let had_ms = match recording.decide_at {
+        DecideAt::Event => LAUNCH_MS,
+        DecideAt::Tick => recording.gap_ms,
+    };
+    let limits = Limits {
+        max_nodes: 1_000_000,
+        max_cpu_millis: u64::MAX / 1_000,
+        max_usd_per_hour: MicroUsd(i64::MAX / 1_000),
+        ..standard.limits
+    };
+    Config {
+        node_lease_ms: HORIZON_MS,
+        // A slow boot is not a failed one.
+        boot_timeout_ms: standard.boot_timeout_ms.max(recording.boot_ms.saturating_mul(2)),
+        start_reserve_ms: had_ms
+            .saturating_add(recording.boot_ms)
+            .saturating_add(changeover_ms),
+        limits,
+        ..standard
+    }
 }
+
+/// From the wish to the machine, without its boot: plan, commits, call, a refused call and another.
+const LAUNCH_MS: u64 = 5_000;

@@ -4,7 +4,7 @@
 //! what becomes due by time alone. Here it is asked at the very moment at which something becomes due,
 //! and a change that can make no plan differ (a task placed, started or done) does not ask.
 
-use control::Input;
+use control::{Decision, Input};
 use model::{After, Change, Machine, MachineState, Timestamp};
 use planner::Plan;
 
@@ -44,8 +44,9 @@ impl Planning {
     }
 
     /// World has changed.
-    pub(super) fn saw(&mut self, changes: &[Change]) {
-        for change in changes {
+    pub(super) fn saw(&mut self, decision: &Decision) {
+        self.changed |= decision.replan;
+        for change in &decision.changes {
             match change {
                 Change::Placed { .. }
                 | Change::Bound { .. }
@@ -91,15 +92,17 @@ impl Run {
         let options = observed.held_options.values().copied();
         let paused = observed.launches_paused.as_ref().map(|(until, _)| *until);
         let retire_ms = self.leader.config.limits.idle_retire_ms;
-        let idle = observed.idle_since.values().map(|since| since.later_by(retire_ms));
-        let all = pools.chain(options).chain(paused).chain(idle);
-        all.map(millis).filter(|at_ms| *at_ms > last_ms).min()
+        let idle = observed.idle.iter().map(|(since, _)| millis(since.later_by(retire_ms)));
+        let all = pools.chain(options).chain(paused).map(millis);
+        let next = all.filter(|at_ms| *at_ms > last_ms).min();
+        // Who has been idle for longest comes first.
+        next.into_iter().chain(idle.into_iter().find(|at_ms| *at_ms > last_ms)).min()
     }
 
     fn is_idle_due(&self, now: Timestamp) -> bool {
         let retire_ms = self.leader.config.limits.idle_retire_ms;
-        let mut idle = self.leader.world.observed.idle_since.values();
-        idle.any(|since| since.later_by(retire_ms) <= now)
+        let first = self.leader.world.observed.idle.iter().next();
+        first.is_some_and(|(since, _)| since.later_by(retire_ms) <= now)
     }
 
     /// Hands the planner a problem, if it is time and it has none.
