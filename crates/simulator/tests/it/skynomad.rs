@@ -186,3 +186,20 @@ fn skynomad() {
     mean 41731244 41792280 61036
     ");
 }
+
+/// Their safety net, their order of zones and their hysteresis: but for the last tick the same to the
+/// cent.
+#[test]
+fn uniform_progress_over_several_zones() {
+    let strategy = "multi_region_rc_cr_threshold_eager_failover";
+    let Some(table) = table(PolicyName::UniformProgress, strategy) else { return };
+    insta::assert_snapshot!(table, @r"
+    window theirs ours difference
+    0 44529465 44579190 49725
+    1 58111023 58160748 49725
+    2 37995400 38045125 49725
+    3 49617498 49667023 49525
+    4 44835806 44889631 53825
+    mean 47017838 47068343 50505
+    ");
+}

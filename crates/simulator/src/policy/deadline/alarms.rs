@@ -1,17 +1,11 @@
 //! When a task has to be looked at again though nothing happens: a market by events has no ticks.
 
 use super::rules::{Mode, Rule, View};
-use crate::arena::Desk;
-use crate::jobs::TaskKey;
 use crate::work::Checkpoint;
 
-/// The moments at which a rule or the net would decide otherwise than now, from the run's begin.
-pub(super) fn of(desk: &Desk, key: TaskKey, rule: Rule) -> Vec<u64> {
-    let (Some(view), Some(task)) = (super::view(desk, key), desk.tasks().get(&key)) else {
-        return Vec::new();
-    };
-    let from_arrival = [net(&view), line(&view, rule)].into_iter().flatten();
-    from_arrival.map(|ms| task.job.arrival_ms.saturating_add(ms)).collect()
+/// The moments at which a rule or the net would decide otherwise than now, from the arrival.
+pub(super) fn of(view: &View, rule: Rule) -> impl Iterator<Item = u64> {
+    [net(view), line(view, rule)].into_iter().flatten()
 }
 
 /// When the net takes hold, from the arrival.
@@ -36,13 +30,21 @@ fn line(view: &View, rule: Rule) -> Option<u64> {
         // It falls behind: done x limit < elapsed x work.
         Mode::Idle if work > 0 => u64::try_from(done * limit / work + 1).ok(),
         // It gets ahead: (done + x) x limit > (begin + x + two delays) x work.
-        Mode::OnDemand if hysteresis && view.spot && limit > work => {
+        Mode::OnDemand if hysteresis && (view.spot || view.several) && limit > work => {
             let begin = view.elapsed_ms.saturating_add(view.delay_left_ms);
             let line = begin.saturating_add(view.delay_ms.saturating_mul(2));
             let behind = i128::from(line) * work - done * limit;
-            let later = behind.max(0) / (limit - work) + 1;
+            let later = (behind.max(0) / (limit - work) + 1).max(least_ms(view));
             u64::try_from(i128::from(begin) + later).ok()
         }
         Mode::Idle | Mode::Spot | Mode::OnDemand => None,
+    }
+}
+
+/// What is done is seen to grow when a checkpoint is written, and not before.
+fn least_ms(view: &View) -> i128 {
+    match view.work.checkpoint {
+        Checkpoint::Periodic { period_ms, .. } => i128::from(period_ms),
+        Checkpoint::Continuous | Checkpoint::None => 1,
     }
 }

@@ -8,44 +8,116 @@ mod alarms;
 mod rules;
 mod zones;
 
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
 use market::recorded::{DecideAt, MachineNo};
 use model::PurchaseOption;
 
-use crate::arena::Desk;
+use crate::arena::{Desk, News};
 use crate::jobs::TaskKey;
 use crate::policy::Policy;
 
 pub(crate) use rules::Rule;
 use rules::{Mode, View};
+use zones::Need;
 
 /// A task's mode follows a [`Rule`] and the safety net.
 #[derive(Debug)]
 pub(crate) struct Deadline {
     rule: Rule,
+    /// The zone of the machine that a task had when it last decided with one.
+    seen: BTreeMap<TaskKey, Arc<str>>,
+    /// When a task's alarm rings, or rang.
+    alarms: BTreeMap<TaskKey, u64>,
 }
 
 impl Deadline {
     /// By a rule.
     pub(crate) fn new(rule: Rule) -> Self {
-        Self { rule }
+        Self { rule, seen: BTreeMap::new(), alarms: BTreeMap::new() }
     }
 
-    fn decide_task(&self, desk: &mut Desk, key: TaskKey) {
-        let Some(view) = view(desk, key) else { return };
+    fn decide_task(&mut self, desk: &mut Desk, key: TaskKey) {
+        let on = desk.machine_of(key).map(|held| held.bought.pool);
+        if let Some(zone) = on.and_then(|pool| desk.recording().pools.get(pool)) {
+            self.seen.insert(key, zone.zone.clone());
+        }
+        let Some(view) = self.view(desk, key) else { return };
         let mode = rules::mode(self.rule, &view);
         if mode != view.mode {
-            change(desk, key, mode);
+            self.change(desk, key, (&view, mode));
         }
         if desk.recording().decide_at == DecideAt::Event {
-            for at_ms in alarms::of(desk, key, self.rule) {
-                desk.wake_at(at_ms);
-            }
+            self.set_alarm(desk, key);
+        }
+    }
+
+    /// One a task: those that were set before an earlier one are set again when that rings. Otherwise
+    /// each of many tasks would set a new one whenever any of them rings.
+    fn set_alarm(&mut self, desk: &mut Desk, key: TaskKey) {
+        let (Some(view), Some(task)) = (self.view(desk, key), desk.tasks().get(&key)) else {
+            return;
+        };
+        let now_ms = desk.now_ms();
+        let arrival_ms = task.job.arrival_ms;
+        let alarms = alarms::of(&view, self.rule).map(|since| arrival_ms.saturating_add(since));
+        let Some(next_ms) = alarms.filter(|at_ms| *at_ms > now_ms).min() else { return };
+        let is_set = self.alarms.get(&key).is_some_and(|set| *set > now_ms && *set <= next_ms);
+        if !is_set {
+            self.alarms.insert(key, next_ms);
+            desk.wake_at(next_ms);
+        }
+    }
+
+    /// What the rules need to know of a task now; nothing when no machine fits it.
+    fn view(&self, desk: &Desk, key: TaskKey) -> Option<View> {
+        let task = desk.tasks().get(&key)?;
+        zones::on_demand(desk, key, Need::Wish)?;
+        let mode = match desk.machine_of(key).map(|held| held.bought.option) {
+            None => Mode::Idle,
+            Some(PurchaseOption::Spot) => Mode::Spot,
+            Some(PurchaseOption::OnDemand) => Mode::OnDemand,
+        };
+        let recording = desk.recording();
+        let spot = mode == Mode::Spot || self.spot(desk, key).is_some();
+        let view = View::new(task, mode, spot, recording, desk.now_ms());
+        Some(View { several: zones::are_several(desk, key), ..view })
+    }
+
+    fn spot(&self, desk: &Desk, key: TaskKey) -> Option<usize> {
+        zones::spot(desk, key, self.seen.get(&key).map(Arc::as_ref))
+    }
+
+    /// Leaves the machine that the task is on, if any, for one of another mode.
+    fn change(&self, desk: &mut Desk, key: TaskKey, (view, mode): (&View, Mode)) {
+        let is_rescue = view.mode == Mode::Idle && rules::is_late(view);
+        let need = if is_rescue { Need::Rescue } else { Need::Wish };
+        let (pool, option) = match mode {
+            Mode::Idle => (None, PurchaseOption::Spot),
+            Mode::Spot => (self.spot(desk, key), PurchaseOption::Spot),
+            Mode::OnDemand => (zones::on_demand(desk, key, need), PurchaseOption::OnDemand),
+        };
+        if pool.is_none() && mode != Mode::Idle {
+            return;
+        }
+        if let Some(machine) = desk.machine_of(key).map(|held| held.bought.no) {
+            desk.end(machine);
+        }
+        if let Some(machine) = pool.and_then(|pool| desk.launch(pool, option)) {
+            desk.assign(key, machine);
         }
     }
 }
 
 impl Policy for Deadline {
     fn decide(&mut self, desk: &mut Desk) {
+        for news in desk.news() {
+            if let News::Done(task) = news {
+                self.seen.remove(task);
+                self.alarms.remove(task);
+            }
+        }
         let idle = desk.machines().iter().filter(|(_, held)| held.tasks.is_empty());
         for machine in idle.map(|(no, _)| *no).collect::<Vec<MachineNo>>() {
             desk.end(machine);
@@ -53,37 +125,5 @@ impl Policy for Deadline {
         for key in desk.tasks().keys().copied().collect::<Vec<TaskKey>>() {
             self.decide_task(desk, key);
         }
-    }
-}
-
-/// What the rules need to know of a task now; nothing when no machine fits it.
-fn view(desk: &Desk, key: TaskKey) -> Option<View> {
-    let task = desk.tasks().get(&key)?;
-    zones::on_demand(desk, key)?;
-    let mode = match desk.machine_of(key).map(|held| held.bought.option) {
-        None => Mode::Idle,
-        Some(PurchaseOption::Spot) => Mode::Spot,
-        Some(PurchaseOption::OnDemand) => Mode::OnDemand,
-    };
-    let recording = desk.recording();
-    let spot = mode == Mode::Spot || zones::spot(desk, key).is_some();
-    Some(View::new(task, mode, spot, recording, desk.now_ms()))
-}
-
-/// Leaves the machine that the task is on, if any, for one of another mode.
-fn change(desk: &mut Desk, key: TaskKey, mode: Mode) {
-    let (pool, option) = match mode {
-        Mode::Idle => (None, PurchaseOption::Spot),
-        Mode::Spot => (zones::spot(desk, key), PurchaseOption::Spot),
-        Mode::OnDemand => (zones::on_demand(desk, key), PurchaseOption::OnDemand),
-    };
-    if pool.is_none() && mode != Mode::Idle {
-        return;
-    }
-    if let Some(machine) = desk.machine_of(key).map(|held| held.bought.no) {
-        desk.end(machine);
-    }
-    if let Some(machine) = pool.and_then(|pool| desk.launch(pool, option)) {
-        desk.assign(key, machine);
     }
 }

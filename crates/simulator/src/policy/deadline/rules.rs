@@ -2,6 +2,11 @@
 //!
 //! In a market by ticks these are the rules of the paper's own simulator, rounding to whole ticks
 //! included. In one by events the same inequalities hold without rounding.
+//!
+//! With several pools the net and the hysteresis are those of SkyNomad's authors, who run the same
+//! policy over several zones: at the last moment spot is left for on-demand even if it goes on; idle
+//! time is ended only when the time does not suffice for two starts; and what is so far ahead that it
+//! need not stay on-demand leaves it, whether or not there is spot.
 
 use market::recorded::{DecideAt, Recording};
 
@@ -39,6 +44,8 @@ pub(crate) struct View {
     pub(crate) mode: Mode,
     /// Whether it is on a spot machine or could have one.
     pub(crate) spot: bool,
+    /// Whether several pools hold it.
+    pub(crate) several: bool,
     /// Since its arrival.
     pub(crate) elapsed_ms: u64,
     /// Its deadline, from its arrival.
@@ -83,6 +90,7 @@ impl View {
         Self {
             mode,
             spot,
+            several: false,
             elapsed_ms: now_ms.saturating_sub(task.job.arrival_ms),
             limit_ms: task.job.deadline_ms,
             gap_ms,
@@ -146,18 +154,26 @@ impl View {
     }
 }
 
+/// Whether on-demand, started now, would just be in time.
+pub(crate) fn is_late(view: &View) -> bool {
+    let once = view.rounded_up(view.need_ms(view.done_ms));
+    view.left_ms().is_some_and(|left| once >= left)
+}
+
 /// What a task should be on from now on.
 pub(crate) fn mode(rule: Rule, view: &View) -> Mode {
     let wish = wish(rule, view);
     let Some(left) = view.left_ms() else { return wish };
-    let once = view.rounded_up(view.need_ms(view.done_ms));
     let twice = view.rounded_up(view.need_ms(view.done_ms).saturating_add(view.delay_ms));
+    if view.several && view.work.checkpoint == Checkpoint::Continuous {
+        return with_several(rule, view, (wish, twice, left));
+    }
     // The net looks at what the task is on, not at what it wants: from spot it may still fall.
     if view.mode != Mode::Spot && twice >= left {
         return Mode::OnDemand;
     }
     let must = match view.work.checkpoint {
-        Checkpoint::Continuous => once >= left,
+        Checkpoint::Continuous => is_late(view),
         Checkpoint::None | Checkpoint::Periodic { .. } => wish == Mode::Spot,
     };
     match (must, view.spot_is_safe(left)) {
@@ -167,6 +183,18 @@ pub(crate) fn mode(rule: Rule, view: &View) -> Mode {
     }
 }
 
+/// The net over several pools.
+fn with_several(rule: Rule, view: &View, (wish, twice, left): (Mode, u64, u64)) -> Mode {
+    // Without ticks nobody looks again a moment later.
+    let is_short = twice > left || twice == left && view.gap_ms.is_none();
+    let may_fall = match (view.mode, rule) {
+        (Mode::Idle, _) => true,
+        (Mode::Spot, _) | (Mode::OnDemand, Rule::UniformProgress { hysteresis: true }) => false,
+        (Mode::OnDemand, _) => true,
+    };
+    if is_late(view) || may_fall && is_short { Mode::OnDemand } else { wish }
+}
+
 fn wish(rule: Rule, view: &View) -> Mode {
     let spot = view.spot && view.is_worth_spot();
     match rule {
@@ -174,8 +202,9 @@ fn wish(rule: Rule, view: &View) -> Mode {
         Rule::Greedy => Mode::Idle,
         Rule::UniformProgress { hysteresis } => {
             let two_changeovers = view.delay_ms.saturating_mul(2);
+            let waits_on_it = !(spot || hysteresis && view.several);
             let stays = view.mode == Mode::OnDemand
-                && (!spot || hysteresis && view.is_behind(two_changeovers, true));
+                && (waits_on_it || hysteresis && view.is_behind(two_changeovers, true));
             if stays {
                 Mode::OnDemand
             } else if spot {

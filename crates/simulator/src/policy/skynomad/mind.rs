@@ -73,7 +73,10 @@ impl Mind {
                 self.is_caught = true;
             } else {
                 self.choose(desk, &scene);
-                scene.look_again(desk);
+                // On what it chose.
+                if let Some(scene) = Scene::of(desk, key) {
+                    scene.look_again(desk);
+                }
             }
         }
         if self.is_caught {
@@ -258,7 +261,7 @@ impl Scene {
                 let gap = self.recording.gap_ms.max(1);
                 self.need_ms.div_ceil(gap) >= left / gap
             }
-            DecideAt::Event => self.need_ms >= left && !self.is_steady,
+            DecideAt::Event => self.need_ms >= left,
         }
     }
 

@@ -59,7 +59,11 @@ fn job(work_ms: u64, deadline_ms: Option<u64>) -> JobWork {
 }
 
 fn run(market: Recording, job: JobWork) -> RunResult {
-    let result = simulate(&Arc::new(market), &[Arc::new(job)], PolicyName::SkyNomad, 1).result;
+    run_as(PolicyName::SkyNomad, market, job)
+}
+
+fn run_as(policy: PolicyName, market: Recording, job: JobWork) -> RunResult {
+    let result = simulate(&Arc::new(market), &[Arc::new(job)], policy, 1).result;
     let jobs: i64 = result.jobs.iter().map(|job| job.cost_micro_usd.0).sum();
     assert_eq!(jobs + result.idle_micro_usd.0, result.cost_micro_usd.0);
     result
@@ -161,13 +165,17 @@ fn any_pool(zone: &'static str) -> impl Strategy<Value = PoolTrace> {
 }
 
 proptest! {
-    /// Whatever the market does, tasks that have the time end in time; so far-fetched numbers as
-    /// prices of nothing and lives of no length break nothing.
+    /// Whatever the market does, tasks that have the time end in time, by all policies that look at
+    /// deadlines. Prices of nothing and lives of no length break nothing.
     #[test]
     fn deadlines_are_met(
         east in any_pool("us-east-1a"), west in any_pool("us-west-2a"), boot in 0_u64..30,
         work in 1_u64..1_500, changeover in 0_u64..150, spare in 0_u64..3_000, count in 1_u32..4,
         checkpoint in checkpoint(), by_tick in any::<bool>(), notice in 0_u64..150,
+        policy in prop::sample::select(vec![
+            PolicyName::SkyNomad, PolicyName::Greedy, PolicyName::UniformProgress,
+            PolicyName::UniformProgressPlain,
+        ]),
     ) {
         let gap_ms = 100_000;
         let (decide_at, billing, boot_ms) = match by_tick {
@@ -181,7 +189,7 @@ proptest! {
         let work = Work { work_ms: work * 1_000, changeover_ms: changeover * 1_000, checkpoint };
         let needed = (boot_ms + work.runtime_ms(0)).next_multiple_of(gap_ms);
         let job = JobWork { work, count, ..job(0, Some(needed + spare * 1_000)) };
-        let result = run(market, job);
+        let result = run_as(policy, market, job);
         prop_assert!(result.jobs[0].deadline_met, "{:?}", result);
     }
 }
