@@ -203,3 +203,19 @@ fn uniform_progress_over_several_zones() {
     mean 47017838 47068343 50505
     ");
 }
+
+/// Their oracle plans with whole ticks of work and changeover and is billed for what it then takes:
+/// but for the last tick the exact optimum.
+#[test]
+fn omniscient() {
+    let Some(table) = table(PolicyName::Omniscient, "multi_region_oracle_dp") else { return };
+    insta::assert_snapshot!(table, @r"
+    window theirs ours difference
+    0 37741275 37791000 49725
+    1 37542375 37592100 49725
+    2 36995400 37045125 49725
+    3 37194300 37244025 49725
+    4 37393200 37442925 49725
+    mean 37373310 37423035 49725
+    ");
+}
