@@ -76,21 +76,24 @@ fn zones() -> Option<Vec<PoolTrace>> {
         let text = unpacked(&format!("v100_3zone_195s/{zone}_v100_1.json.gz"))?;
         let file: serde_json::Value = serde_json::from_str(&text).expect("JSON");
         let preempted = file["preempted"].as_str().expect("ticks").chars();
-        let prices = file["prices"].as_array().expect("prices").iter();
-        Some(PoolTrace {
-            zone: (*zone).into(),
-            instance_type: "p3.2xlarge".into(),
-            capacity: DEVICE,
-            on_demand: MicroUsd(3_060_000),
-            spot: Prices::PerTick(
-                prices.map(|price| micro_usd(price.as_f64().expect("USD"))).collect(),
-            ),
-            machines: Depth::PerTick(preempted.map(|tick| u32::from(tick == '0')).collect()),
-            gap_ms: GAP_MS,
-            hazard_ppm_hour: 0,
-        })
+        Some(pool(zone, &file, preempted.map(|tick| u32::from(tick == '0')).collect(), GAP_MS))
     };
     ZONES.iter().map(zone).collect()
+}
+
+fn pool(zone: &str, file: &serde_json::Value, machines: Vec<u32>, gap_ms: u64) -> PoolTrace {
+    let prices = file["prices"].as_array().expect("prices").iter();
+    let prices = prices.map(|price| micro_usd(price.as_f64().expect("USD")));
+    PoolTrace {
+        zone: zone.into(),
+        instance_type: "p3.2xlarge".into(),
+        capacity: DEVICE,
+        on_demand: MicroUsd(3_060_000),
+        spot: Prices::PerTick(prices.collect()),
+        machines: Depth::PerTick(machines),
+        gap_ms,
+        hazard_ppm_hour: 0,
+    }
 }
 
 /// By region: from, to.
@@ -107,9 +110,8 @@ fn egress() -> Option<Egress> {
     Some(egress)
 }
 
-/// A deadline's ticks of the record.
-fn window(zones: &[PoolTrace], row: &Row) -> Vec<PoolTrace> {
-    let ticks = row.first_tick..row.first_tick + TICKS;
+/// Some ticks of the record.
+fn window(zones: &[PoolTrace], ticks: std::ops::Range<usize>) -> Vec<PoolTrace> {
     let cut = zones.iter().map(|zone| {
         let (Prices::PerTick(prices), Depth::PerTick(machines)) = (&zone.spot, &zone.machines)
         else {
@@ -124,19 +126,27 @@ fn window(zones: &[PoolTrace], row: &Row) -> Vec<PoolTrace> {
     cut.collect()
 }
 
-fn job() -> Arc<JobWork> {
+fn job(work_ms: u64, deadline_ms: u64) -> Arc<JobWork> {
     Arc::new(JobWork {
         id: "train".into(),
         arrival_ms: 0,
-        deadline_ms: Some(TICKS as u64 * GAP_MS),
+        deadline_ms: Some(deadline_ms),
         count: 1,
         ask: DEVICE,
-        work: Work {
-            work_ms: 143_780_000,
-            changeover_ms: 720_000,
-            checkpoint: Checkpoint::Continuous,
-        },
+        work: Work { work_ms, changeover_ms: 720_000, checkpoint: Checkpoint::Continuous },
         checkpoint_milligib: 50_000,
+    })
+}
+
+fn market(egress: &Egress, pools: Vec<PoolTrace>, gap_ms: u64) -> Arc<Recording> {
+    Arc::new(Recording {
+        gap_ms,
+        notice_ms: 0,
+        boot_ms: 0,
+        billing: Billing::Tick,
+        decide_at: DecideAt::Tick,
+        egress: egress.clone(),
+        pools,
     })
 }
 
@@ -147,16 +157,9 @@ fn table(policy: PolicyName, strategy: &str) -> Option<String> {
     let mut table = String::from("window theirs ours difference\n");
     let (mut theirs, mut ours) = (0, 0);
     for row in &rows {
-        let market = Recording {
-            gap_ms: GAP_MS,
-            notice_ms: 0,
-            boot_ms: 0,
-            billing: Billing::Tick,
-            decide_at: DecideAt::Tick,
-            egress: egress.clone(),
-            pools: window(&zones, row),
-        };
-        let result = simulate(&Arc::new(market), &[job()], policy, 1).result;
+        let pools = window(&zones, row.first_tick..row.first_tick + TICKS);
+        let job = job(143_780_000, TICKS as u64 * GAP_MS);
+        let result = simulate(&market(&egress, pools, GAP_MS), &[job], policy, 1).result;
         assert!(result.jobs[0].deadline_met, "window {}", row.window);
         let difference = result.cost_micro_usd.0 - row.cost.0;
         assert!(difference.abs() * 100 < row.cost.0, "window {}: {difference}", row.window);
@@ -217,5 +220,56 @@ fn omniscient() {
     3 37194300 37244025 49725
     4 37393200 37442925 49725
     mean 37373310 37423035 49725
+    ");
+}
+
+/// Their appendix values progress in several ways over three zones of four machines each, of which one
+/// suffices: twelve windows, 310 ticks of ten minutes, work of two thirds and of half of that. The
+/// optimum costs $33.15 and $24.76 there, and the policy 9.60 and 5.83 more: $42.75 and $30.59, the
+/// last tick included. The starts are what their sampler draws from its seed.
+///
+/// Our optimum is lower, for their plan has changeovers of whole ticks, 20 minutes for 12. Our policy
+/// decides as theirs: the $0.0497 and $0.0996 more are its probes of the pool that it is in, a minute
+/// where it holds on-demand, and nine minutes each time that theirs bills a minute for ten.
+#[test]
+fn four_machines_a_zone() {
+    const FIRST: [(u64, [usize; 12]); 2] = [
+        (124_000_000, [57, 150, 283, 342, 511, 526, 639, 767, 849, 1042, 1095, 1203]),
+        (93_000_000, [99, 169, 258, 378, 493, 568, 666, 786, 861, 1017, 1068, 1178]),
+    ];
+    let gap_ms = 600_000;
+    let zone = |zone: &&str| {
+        let text = unpacked(&format!("v100_4node_600s/{zone}_v100_1/full.json"))?;
+        let file: serde_json::Value = serde_json::from_str(&text).expect("JSON");
+        let preempted = file["data"].as_array().expect("ticks").iter();
+        let machines = preempted.map(|tick| u32::from(tick.as_u64() == Some(0))).collect();
+        Some(pool(zone, &file, machines, gap_ms))
+    };
+    let zones: Option<Vec<PoolTrace>> =
+        ["us-east-1f", "us-east-2a", "us-west-2c"].iter().map(zone).collect();
+    let (Some(zones), Some(egress)) = (zones, egress()) else { return };
+    let means = FIRST.map(|(work_ms, first)| {
+        [PolicyName::Omniscient, PolicyName::SkyNomad].map(|policy| {
+            let costs = first.map(|tick| {
+                let pools = window(&zones, tick..tick + 310);
+                let job = job(work_ms, 310 * gap_ms);
+                let result = simulate(&market(&egress, pools, gap_ms), &[job], policy, 1).result;
+                assert!(result.jobs[0].deadline_met, "{policy} from tick {tick}");
+                result.cost_micro_usd.0
+            });
+            costs.iter().sum::<i64>() / 12
+        })
+    });
+    insta::assert_debug_snapshot!(means, @r"
+    [
+        [
+            33081764,
+            42803721,
+        ],
+        [
+            24720878,
+            30687349,
+        ],
+    ]
     ");
 }
