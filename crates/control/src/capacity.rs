@@ -71,13 +71,14 @@ fn retire_idle(step: &mut Step<'_>, retirement: &Retirement) {
     }
 }
 
-/// Buys for what leaves a node, now: a small launch inside the step that hears the notice. When
-/// others wait, the planner is at it already and counts this demand, too.
-pub(crate) fn replace(step: &mut Step<'_>, node: NodeId) {
-    if !step.world.index.queue.is_empty() {
+/// Buys for what leaves nodes, now: a small launch inside the step that hears the notices. All that
+/// leaves counts, whenever it was heard, for what was ordered before counts, too. When others wait,
+/// the planner is at it already.
+pub(crate) fn replace(step: &mut Step<'_>) {
+    if !std::mem::take(&mut step.has_notices) || !step.world.index.queue.is_empty() {
         return;
     }
-    let demand = leaving_demand(step.world, node, step.now);
+    let demand = leaving_demand(step.world, step.now);
     let mut problem = with_demand(step.world, step.config, step.now, demand);
     problem.frozen = Some("only replacing".into());
     for request in planner::plan(&problem).launches {

@@ -4,8 +4,8 @@
 //! to World as they are made, so that each part of the step sees what the parts before it did. No
 //! clock, no I/O, no ambient randomness: the same World, inputs and `now` give the same decision.
 //!
-//! Order within a step: inputs in the order of their arrival, then timers, then jobs that are
-//! settled by all this, then placement, then prefetch.
+//! Order within a step: inputs in the order of their arrival, then machines for what leaves by them,
+//! then timers, then jobs that are settled by all this, then placement, then prefetch.
 
 mod after;
 mod capacity;

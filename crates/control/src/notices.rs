@@ -8,7 +8,7 @@ use model::{
 use crate::explain::until;
 use crate::step::Step;
 use crate::sync::tasks_on;
-use crate::{Reply, capacity, nodes};
+use crate::{Reply, nodes};
 
 /// The cloud says something of a machine; of one that has no node yet it is kept.
 pub(crate) fn from_cloud(step: &mut Step<'_>, notice: Notice) -> Reply {
@@ -67,7 +67,7 @@ fn concerns(step: &mut Step<'_>, id: NodeId, notice: &Notice) {
 }
 
 /// The node has to go: what it runs is leaving, what it holds goes back, the replacement is
-/// planned in this very step.
+/// planned at the end of this very step's inputs.
 fn leave(step: &mut Step<'_>, id: NodeId, notice: &Notice) {
     let deadline = notice.deadline;
     if !nodes::change(step, id, NodeEvent::Notice { deadline }) {
@@ -88,5 +88,5 @@ fn leave(step: &mut Step<'_>, id: NodeId, notice: &Notice) {
     let commands = step.tell(id);
     commands.drain = Some(true);
     commands.notices.push(NodeNotice { kind: notice.kind, remaining_ms });
-    capacity::replace(step, id);
+    step.has_notices = true;
 }

@@ -1,14 +1,13 @@
 //! What the planner is asked: classes and counts.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, btree_map};
+use std::iter::Peekable;
 use std::sync::Arc;
 
-use model::{Ask, GroupId, Offer, Pool, TaskState, Timestamp, World};
+use model::{Ask, GroupId, Link, NodeId, Offer, Pool, Resources, TaskState, Timestamp, World};
 use planner::{Demand, OpenIntent, PlanNode, Problem};
 
-use crate::Config;
-use crate::deadline;
-use crate::place::may_work;
+use crate::{Config, deadline};
 
 /// The planner's problem as World stands. Demand is what waits, what leaves, and the backlog.
 pub fn problem(world: &World, config: &Config, now: Timestamp) -> Problem {
@@ -55,11 +54,11 @@ fn demand(world: &World, now: Timestamp) -> BTreeMap<Ask, u64> {
     demand
 }
 
-/// What the tasks that leave a node ask for.
-pub(crate) fn leaving_demand(world: &World, node: model::NodeId, now: Timestamp) -> Vec<Demand> {
+/// What the tasks that leave nodes ask for.
+pub(crate) fn leaving_demand(world: &World, now: Timestamp) -> Vec<Demand> {
     let mut demand: BTreeMap<Ask, u64> = BTreeMap::new();
-    let Some(load) = world.index.loads.get(&node) else { return Vec::new() };
-    for task in load.tasks.iter().chain(&load.held) {
+    let loads = world.index.leaving.iter().filter_map(|node| world.index.loads.get(node));
+    for task in loads.flat_map(|load| load.tasks.iter().chain(&load.held)) {
         let stays = world.task(*task).is_some_and(|task| match task.state {
             TaskState::Placed(at) => !at.phase.is_stopping(),
             TaskState::Ready | TaskState::Backoff { .. } | TaskState::Failed(_) => false,
@@ -73,27 +72,51 @@ pub(crate) fn leaving_demand(world: &World, node: model::NodeId, now: Timestamp)
 }
 
 fn nodes(world: &World, now: Timestamp) -> Vec<PlanNode> {
-    world
-        .durable
-        .nodes
-        .values()
-        .map(|node| {
-            let load = world.index.loads.get(&node.id);
-            let count = |len: usize| u32::try_from(len).unwrap_or(u32::MAX);
-            let booting = node.state == model::NodeState::Booting && node.deadline.is_none();
-            PlanNode {
-                id: node.id,
-                offer: node.offer().cloned(),
-                capacity: node.capacity,
-                free: world.free(node.id),
-                booting,
-                takes_work: may_work(world, node),
-                idle_ms: world.observed.idle.since(node.id).map(|since| now.since(since)),
-                tasks: load.map_or(0, |load| count(load.tasks.len())),
-                held: load.map_or(0, |load| count(load.held.len())),
-            }
-        })
-        .collect()
+    // All three are in the order of ids: ten thousand look-ups each would be most of the work.
+    let mut loads = Follow::of(&world.index.loads);
+    let mut links = Follow::of(&world.observed.links);
+    let count = |len: usize| u32::try_from(len).unwrap_or(u32::MAX);
+    let plan_node = |node: &model::Node| {
+        let load = loads.at(node.id);
+        let connected = matches!(links.at(node.id), Some(Link::Connected { .. }));
+        let free = match load {
+            Some(load) if load.alone => Resources::default(),
+            Some(load) => node.capacity - load.reserved,
+            None => node.capacity,
+        };
+        let tasks = load.map_or(0, |load| count(load.tasks.len()));
+        let held = load.map_or(0, |load| count(load.held.len()));
+        let since = if tasks + held == 0 { world.observed.idle.since(node.id) } else { None };
+        PlanNode {
+            id: node.id,
+            offer: node.offer().cloned(),
+            capacity: node.capacity,
+            free,
+            booting: node.state == model::NodeState::Booting && node.deadline.is_none(),
+            takes_work: node.takes_work() && connected,
+            idle_ms: since.map(|since| now.since(since)),
+            tasks,
+            held,
+        }
+    };
+    world.durable.nodes.values().map(plan_node).collect()
+}
+
+/// Entries of a map, asked for in the order of their keys.
+struct Follow<'w, T> {
+    rest: Peekable<btree_map::Iter<'w, NodeId, T>>,
+}
+
+impl<'w, T> Follow<'w, T> {
+    fn of(map: &'w BTreeMap<NodeId, T>) -> Self {
+        Self { rest: map.iter().peekable() }
+    }
+
+    /// The entry of a key that is above all that were asked for.
+    fn at(&mut self, id: NodeId) -> Option<&'w T> {
+        while self.rest.next_if(|(key, _)| **key < id).is_some() {}
+        self.rest.next_if(|(key, _)| **key == id).map(|(_, entry)| entry)
+    }
 }
 
 fn open_intents(world: &World) -> Vec<OpenIntent> {

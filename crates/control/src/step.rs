@@ -26,11 +26,13 @@ pub fn step(world: &mut World, config: &Config, inputs: Vec<Input>, now: Timesta
         touched_jobs: BTreeSet::new(),
         stale_nets: BTreeSet::new(),
         restless: BTreeSet::new(),
+        has_notices: false,
         replan: false,
         node_ids: child_rng(seed, seq, 1),
         intent_ids: child_rng(seed, seq, 2),
     };
     let replies = inputs.into_iter().map(|input| step.take(input)).collect();
+    capacity::replace(&mut step);
     timers::run(&mut step);
     jobs::settle_touched(&mut step);
     let more = place::run(&mut step);
@@ -67,6 +69,8 @@ pub(crate) struct Step<'w> {
     pub(crate) stale_nets: BTreeSet<JobId>,
     /// Nodes that may have become idle, or have ceased to be.
     pub(crate) restless: BTreeSet<NodeId>,
+    /// Nodes have to go since this step.
+    pub(crate) has_notices: bool,
     /// For [`Decision::replan`].
     pub(crate) replan: bool,
     changes: Vec<Change>,

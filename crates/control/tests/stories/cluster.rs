@@ -326,6 +326,17 @@ impl Cluster {
         self.take(&format!("{kind:?} of {name} in {ms} ms"), vec![Input::Notice(notice)]);
     }
 
+    /// Several are to go, and the leader hears it in one step.
+    pub(crate) fn interruptions(&mut self, names: &[&str], ms: i64) {
+        let deadline = self.now.plus_ms(ms);
+        let notice = |name: &&str| {
+            let (instance, kind) = (InstanceId::new(name), NoticeKind::Interruption);
+            Input::Notice(Notice { instance, kind, deadline })
+        };
+        let inputs = names.iter().map(notice).collect();
+        self.take(&format!("{} have to go in {ms} ms", names.join(" and ")), inputs);
+    }
+
     pub(crate) fn closed(&mut self, node: NodeId) {
         let name = self.name(&node.to_string());
         self.take(&format!("{name}'s socket closes"), vec![Input::Closed { node, session: 1 }]);

@@ -134,6 +134,47 @@ fn a_notice_is_a_deadline() {
     ");
 }
 
+/// Three machines of two tasks each.
+fn three_machines() -> Cluster {
+    let mut cluster = Cluster::new();
+    cluster.offers(vec![offer("a", 70_000), offer("b", 75_000)]);
+    for (number, name) in [(1, "i-1"), (2, "i-2"), (3, "i-3")] {
+        cluster.submit(number, job(2, 1_000));
+        cluster.plan();
+        cluster.boot(name, 2_000);
+    }
+    cluster.forget();
+    cluster
+}
+
+#[test]
+fn what_leaves_together_is_replaced_together() {
+    let mut cluster = three_machines();
+    cluster.interruptions(&["i-1", "i-2"], 120_000);
+    cluster.say("what was ordered for them is not there for the next");
+    cluster.interruptions(&["i-3"], 120_000);
+    insta::assert_snapshot!(cluster.story(), @"
+       3000 i-1 and i-2 have to go in 120000 ms
+              node1 draining: notice
+              0.1 leaving by 123000
+              1.1 leaving by 123000
+              node2 draining: notice
+              job 2: 0.1 leaving by 123000
+              job 2: 1.1 leaving by 123000
+              intent4 1 in a,b: requested
+              intent5 1 in b,a: requested
+              > node1: drain true
+              > node2: drain true
+    # what was ordered for them is not there for the next
+       3000 i-3 have to go in 120000 ms
+              node3 draining: notice
+              job 3: 0.1 leaving by 123000
+              job 3: 1.1 leaving by 123000
+              intent6 1 in a,b: requested
+              > node3: drain true
+    ");
+}
+
 #[test]
 fn a_notice_before_its_machine_is_kept() {
     let mut cluster = Cluster::new();
