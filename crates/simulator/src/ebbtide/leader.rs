@@ -134,7 +134,8 @@ impl Run {
         }
         self.leader.step_ms = None;
         let due = self.leader.wake_ms.is_some_and(|wake_ms| wake_ms <= self.now_ms);
-        if self.leader.busy || !(due || !self.leader.inbox.is_empty()) {
+        let idle = !due && self.leader.inbox.is_empty();
+        if self.leader.busy || idle {
             return;
         }
         let inputs = std::mem::take(&mut self.leader.inbox);
