@@ -43,7 +43,7 @@ pub fn per_mille(part: MicroUsd, whole: MicroUsd) -> Option<u64> {
 
 /// `53.1 %` of thousandths.
 pub(crate) fn percent(per_mille: u64) -> String {
-    format!("{}.{} %", per_mille / 10, per_mille % 10)
+    format!("{}.{}\u{a0}%", per_mille / 10, per_mille % 10)
 }
 
 /// A length of time in its two largest units: `2d 6h`, `12m`, `1.5s`.
@@ -140,7 +140,7 @@ mod tests {
         assert_eq!(spans, ["0s", "1.5s", "59s", "1m 30s", "1h", "2h 1m", "2d 6h", "1d"]);
         assert_eq!(per_mille(MicroUsd(1), MicroUsd(3)), Some(333));
         assert_eq!(per_mille(MicroUsd(1), MicroUsd(0)), None);
-        assert_eq!((percent(531), hours(5_400_000)), ("53.1 %".into(), "1.5 h".into()));
+        assert_eq!((percent(531), hours(5_400_000)), ("53.1\u{a0}%".into(), "1.5 h".into()));
     }
 
     #[test]

@@ -52,7 +52,7 @@ pub fn html(page: &Page<'_>) -> String {
         lead(&rows),
         tiles(&rows),
     );
-    section(&mut out, "The figures", &figures(&rows, page));
+    section(&mut out, "The figures", &figures(&rows));
     section(&mut out, "Over time", &plots::all(page));
     if page.jobs.len() <= JOBS {
         section(&mut out, "The jobs", &jobs(page));
@@ -120,7 +120,8 @@ fn tiles(rows: &[Row]) -> String {
             tiles.push((name, dollars(row.cost), of(row)));
         }
     }
-    if let Some(row) = rows.iter().find(|row| is(row, PolicyName::Omniscient)) {
+    let omniscient = rows.iter().find(|row| is(row, PolicyName::Omniscient) && row.is_whole());
+    if let Some(row) = omniscient {
         let name = "With all known beforehand".to_owned();
         tiles.push((name, dollars(row.cost), "omniscient: nobody can do it for less".to_owned()));
     }
@@ -169,7 +170,7 @@ fn part(some: u64, all: u64) -> String {
     format!("<span class=\"{class}\">{}/{}</span>", thousands(some), thousands(all))
 }
 
-fn figures(rows: &[Row], page: &Page<'_>) -> String {
+fn figures(rows: &[Row]) -> String {
     const HEADS: [&str; 10] = [
         "Policy",
         "Cost",
@@ -180,7 +181,7 @@ fn figures(rows: &[Row], page: &Page<'_>) -> String {
         "Starts",
         "Deadlines met",
         "Jobs done",
-        "Mean time of a job",
+        "Mean time",
     ];
     let body: Vec<Vec<String>> = rows
         .iter()
@@ -203,7 +204,6 @@ fn figures(rows: &[Row], page: &Page<'_>) -> String {
                 included. Wasted was paid for starts, checkpoints and work that had to be done again; \
                 idle for machines, or parts of them, that no task used. A job's time runs from its \
                 arrival to the end of its last task.</p>";
-    let _ = page;
     cells(&HEADS, &body) + told
 }
 

@@ -142,7 +142,10 @@ fn at_moments(page: &Page<'_>, end_ms: u64, value: impl Fn(&Series, u64) -> Stri
         .into_iter()
         .map(|ms| {
             let mut row = vec![Span { ms }.to_string()];
-            row.extend(page.outcomes.iter().map(|outcome| value(&outcome.series, ms)));
+            row.extend(page.outcomes.iter().map(|outcome| match outcome.series.cost[..] {
+                [] => "–".to_owned(),
+                _ => value(&outcome.series, ms),
+            }));
             row
         })
         .collect();
@@ -163,9 +166,16 @@ fn cost(page: &Page<'_>, end_ms: u64) -> String {
     }
     let mut told = Vec::new();
     for (at, outcome) in page.outcomes.iter().enumerate() {
-        let series = &outcome.series;
-        plot.line(&stroke(at), &points(&cost_row(series), series.width_ms, end_ms));
-        told.push(format!("{} {}", outcome.result.policy, dollars(outcome.result.cost_micro_usd)));
+        let (result, series) = (&outcome.result, &outcome.series);
+        let row = cost_row(series);
+        if row.is_empty() && result.cost_micro_usd.0 > 0 {
+            // A bound, which is no run.
+            let name = format!("{} {}", result.policy, dollars(result.cost_micro_usd));
+            plot.level(&stroke(at), micro(result.cost_micro_usd), &name);
+        } else {
+            plot.line(&stroke(at), &points(&row, series.width_ms, end_ms));
+        }
+        told.push(format!("{} {}", result.policy, dollars(result.cost_micro_usd)));
     }
     let description = format!("What was paid until each moment. At the end: {}.", told.join(", "));
     let plot = plot.end("cost", "Cost over time", &description);
@@ -232,6 +242,9 @@ fn progress(page: &Page<'_>, end_ms: u64) -> String {
     for (at, outcome) in page.outcomes.iter().enumerate() {
         let series = &outcome.series;
         let row = done_row(&series.done_ms, whole);
+        if row.is_empty() {
+            continue;
+        }
         plot.line(&stroke(at), &points(&row, series.width_ms, end_ms));
     }
     let description =
@@ -382,6 +395,9 @@ fn machines(page: &Page<'_>, end_ms: u64) -> String {
     out.push_str(&swatches(&list));
     out.push_str("<div class=\"plots small\">");
     for (at, (outcome, stack)) in page.outcomes.iter().zip(&stacks).enumerate() {
+        if stack.highest() == 0 {
+            continue;
+        }
         let y = Axis { max: most * 1_000, marks: marks.clone(), name: "" };
         let mut plot = Plot::new(time_axis(end_ms), y);
         stack.draw(&mut plot, end_ms);
@@ -472,5 +488,8 @@ fn waste(page: &Page<'_>) -> String {
     });
     let table = cells(&heads, &rows.collect::<Vec<_>>());
     let told = "What was paid without progress, and its share of all cost. Egress moves checkpoints: a price, not a loss.";
-    figure(title, told, &(swatches(&names) + &plot), &table)
+    format!(
+        "<figure class=\"wide\"><figcaption><h3>{title}</h3><p>{told}</p>{}</figcaption><div>{plot}</div>{table}</figure>",
+        swatches(&names),
+    )
 }

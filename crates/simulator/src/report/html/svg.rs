@@ -11,7 +11,7 @@ pub(super) const HEIGHT: u64 = 280;
 /// The field inside the axes, in tenths.
 const LEFT: u64 = 620;
 const TOP: u64 = 140;
-const RIGHT: u64 = 4_640;
+const RIGHT: u64 = 4_560;
 const BOTTOM: u64 = 2_420;
 
 /// What a number along an axis stands for.
@@ -127,7 +127,7 @@ impl Plot {
             place(TOP),
             place(BOTTOM),
             place(text_x),
-            place(TOP + 90),
+            place(BOTTOM - 70),
             escape(name),
         ));
     }
@@ -281,6 +281,6 @@ mod tests {
         let axis = |max| Axis { max, marks: Vec::new(), name: "" };
         let plot = Plot::new(axis(100), axis(10));
         let path = plot.path(&[(0, 0), (50, 0), (100, 0), (100, 5), (100, 10)]);
-        assert_eq!(path, "M62 242L464 242L464 14");
+        assert_eq!(path, "M62 242L456 242L456 14");
     }
 }

@@ -142,7 +142,7 @@ fn its_first_lines_say_what_came_of_it() {
         let text = page(&jobs, policies);
         let (_, rest) = text.split_once("</h1>").expect("a headline");
         let (head, _) = rest.split_once("</header>").expect("its end");
-        head.replace("</li><li>", "\n").replace("</p>", "\n")
+        head.replace("</li><li>", "\n").replace("</p>", "\n").replace('\u{a0}', " ")
     };
     insta::assert_snapshot!(first(&[("ebbtide", true), ("omniscient", true)]), @r#"
     <p class="lead"><b>ebbtide</b>, the cheapest of the policies that did all of the work in time, paid <b>$0.1000</b>, 50.0 % of what it costs on demand.
