@@ -5,6 +5,8 @@ pub(crate) mod args;
 mod batch;
 mod files;
 mod generate;
+#[cfg(test)]
+mod guide;
 mod import;
 mod made;
 mod pool;
