@@ -61,7 +61,7 @@ pub fn read(text: &str, language: Language) -> Result<Value, SyntaxFault> {
         SyntaxFault { place, reason: one_line.collect::<Vec<_>>().join(", ") }
     };
     match language {
-        Language::Toml => toml::from_str(text).map_err(|wrong| {
+        Language::Toml => toml::from_str(text).map(with_times_as_text).map_err(|wrong| {
             let at = wrong.span().map(|span| Place::of(text, span.start));
             fault(at, wrong.message())
         }),
@@ -76,6 +76,27 @@ pub fn read(text: &str, language: Language) -> Result<Value, SyntaxFault> {
             let told = wrong.to_string();
             fault(Some(at), told.rsplit_once(" at line ").map_or(&*told, |(words, _)| words))
         }),
+    }
+}
+
+/// TOML knows times, and JSON does not: there they are texts.
+fn with_times_as_text(value: Value) -> Value {
+    /// Under which the reader hands a time on.
+    const TIME: &str = "$__toml_private_datetime";
+    match value {
+        Value::Object(mut map) => match map.remove(TIME) {
+            Some(time) if map.is_empty() => time,
+            Some(time) => {
+                map.insert(TIME.to_owned(), time);
+                Value::Object(map)
+            }
+            None => {
+                let each = map.into_iter().map(|(key, value)| (key, with_times_as_text(value)));
+                Value::Object(each.collect())
+            }
+        },
+        Value::Array(list) => list.into_iter().map(with_times_as_text).collect(),
+        other => other,
     }
 }
 
@@ -108,6 +129,16 @@ mod tests {
         );
         assert_eq!(told("{\n  \"a\": ]}", Language::Json), "2:8 expected value");
         assert_eq!(told("a: b\nc: [1\n", Language::Yaml), "3:1 did not find expected ',' or ']'");
+    }
+
+    #[test]
+    fn times_of_toml_are_texts() {
+        let text = "deadline = 2031-05-01T18:00:00Z\n[[group]]\nat = [1979-05-27, 7]\n";
+        let read = read(text, Language::Toml).expect("right");
+        assert_eq!(
+            read.to_string(),
+            r#"{"deadline":"2031-05-01T18:00:00Z","group":[{"at":["1979-05-27",7]}]}"#
+        );
     }
 
     #[test]

@@ -3,7 +3,9 @@
 pub mod client;
 pub mod document;
 pub mod event;
+pub mod export;
 pub mod job_document;
+pub mod plan;
 pub mod problem;
 pub mod sync;
 pub mod view;

@@ -176,6 +176,18 @@ pub struct Limits {
     pub items_ms: u64,
     /// Uploads of items at once.
     pub uploads: usize,
+    /// Plans and exports at once: each may take a core for seconds.
+    pub plans: usize,
+    /// Tasks of a job that a plan looks into.
+    pub plan_tasks: u64,
+    /// After which a plan begins no further run.
+    pub plan_ms: u64,
+    /// Jobs of an export.
+    pub export_jobs: u32,
+    /// Tasks of an export that are settled.
+    pub export_tasks: u32,
+    /// Nodes of an export.
+    pub export_nodes: u32,
     /// Bytes of a sync.
     pub sync_bytes: usize,
     /// Bytes of any other body.
@@ -220,6 +232,12 @@ impl Default for Limits {
             items_bytes: 256 << 20,
             items_ms: 600_000,
             uploads: 32,
+            plans: 2,
+            plan_tasks: 20_000,
+            plan_ms: 10_000,
+            export_jobs: 50_000,
+            export_tasks: 2_000_000,
+            export_nodes: 50_000,
             sync_bytes: 8 << 20,
             other_bytes: 64 << 10,
             head_ms: 30_000,

@@ -163,6 +163,7 @@ pub async fn run(config: Config) -> Result<Manager, StartError> {
         feed: Arc::clone(&feed),
         items: Items::default(),
         uploads: Semaphore::new(config.limits.uploads),
+        plans: Semaphore::new(config.limits.plans),
         stop: stop_serving.clone(),
     });
     let campaign = Campaign {

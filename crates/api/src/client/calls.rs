@@ -1,12 +1,13 @@
 //! The calls, one method each.
 
 use bytes::Bytes;
-use model::{JobId, NodeId, TaskId};
+use model::{JobId, NodeId, TaskId, Timestamp};
 use reqwest::{Method, Response};
 use serde_json::Value;
 
 use super::transport::{Body, Call, Content, unreachable};
 use super::{Client, ClientError, JobsQuery, LogsQuery, NodesQuery, TasksQuery};
+use crate::plan::PlanView;
 use crate::sync::{JoinAnswer, JoinRequest, SyncAnswer, SyncRequest};
 use crate::view::{
     AttemptView, CostView, Explanation, ItemsStored, JobDetail, JobView, NodeView, OfferView,
@@ -107,6 +108,24 @@ impl Client {
             .into_iter()
             .collect::<Result<Vec<Submitted>, _>>()
             .map_err(|fault| ClientError::Protocol { url, reason: fault.to_string() })
+    }
+
+    /// What a job would cost and how long it would take. Nothing is stored.
+    pub async fn plan(&self, document: &Value) -> Result<PlanView, ClientError> {
+        let body = Some(json_body(document)?);
+        self.json(Call { body, repeatable: true, ..Call::new(Method::POST, "/v1/plan") }).await
+    }
+
+    /// State and history as one JSON document, from and until these times.
+    pub async fn export(
+        &self,
+        from: Option<Timestamp>,
+        to: Option<Timestamp>,
+    ) -> Result<LogStream, ClientError> {
+        let pair = |(name, at): (&'static str, Option<Timestamp>)| Some((name, at?.to_string()));
+        let query = [("from", from), ("to", to)].into_iter().filter_map(pair).collect();
+        let call = Call { query, endless: true, ..Call::get("/v1/export") };
+        Ok(LogStream(self.send(call).await?))
     }
 
     /// Jobs, the newest first.

@@ -3,6 +3,7 @@
 mod body;
 mod doc;
 mod events;
+mod export;
 mod failure;
 mod guard;
 mod health;
@@ -14,6 +15,7 @@ mod measure;
 mod nodes;
 mod outputs;
 mod patch;
+mod plan;
 mod rates;
 mod retry;
 mod rows;
@@ -84,6 +86,8 @@ pub(crate) struct App {
     pub(crate) items: Items,
     /// Uploads of items that may still come in.
     pub(crate) uploads: Semaphore,
+    /// Plans and exports that may still be asked for.
+    pub(crate) plans: Semaphore,
     /// Says that long answers are to end.
     pub(crate) stop: CancellationToken,
 }
@@ -121,6 +125,7 @@ fn routes() -> OpenApiRouter<Arc<App>> {
         .routes(routes!(jobs::list, submit::submit))
         .routes(routes!(jobs::one, patch::patch, jobs::stop))
         .routes(routes!(retry::retry))
+        .routes(routes!(plan::plan))
         .routes(routes!(items::upload))
         .routes(routes!(jobs::tasks))
         .routes(routes!(jobs::outputs))
@@ -144,6 +149,7 @@ fn routes() -> OpenApiRouter<Arc<App>> {
         .routes(routes!(events::events))
         .routes(routes!(health::cost))
         .routes(routes!(health::offers))
+        .routes(routes!(export::export))
         .routes(routes!(tokens::list, tokens::create))
         .routes(routes!(tokens::remove))
         .routes(routes!(health::alive))

@@ -28,7 +28,8 @@ pub(super) fn job(record: JobRecord) -> JobView {
 
 pub(super) fn job_detail(detail: store::JobDetail, now: Timestamp) -> JobDetail {
     let deadline_at = detail.spec.deadline.map(|deadline| deadline.of(detail.job.submitted));
-    let deadline_met = deadline_at.and_then(|at| is_met(&detail.job, at, now));
+    let (status, settled) = (detail.job.status, detail.job.settled);
+    let deadline_met = deadline_at.and_then(|at| in_time(status, settled, at, now));
     let groups = detail.groups.into_iter();
     JobDetail {
         job: job(detail.job),
@@ -41,9 +42,14 @@ pub(super) fn job_detail(detail: store::JobDetail, now: Timestamp) -> JobDetail 
 }
 
 /// Whether a deadline was met; `None` while it still may be.
-pub(super) fn is_met(job: &JobRecord, deadline: Timestamp, now: Timestamp) -> Option<bool> {
-    match job.settled {
-        Some(settled) => Some(job.status == JobStatus::Succeeded && settled <= deadline),
+pub(super) fn in_time(
+    status: JobStatus,
+    settled: Option<Timestamp>,
+    deadline: Timestamp,
+    now: Timestamp,
+) -> Option<bool> {
+    match settled {
+        Some(settled) => Some(status == JobStatus::Succeeded && settled <= deadline),
         None => (now > deadline).then_some(false),
     }
 }

@@ -72,16 +72,8 @@ pub(super) async fn submit(
     let limit = if many { limits.ndjson_bytes } else { limits.job_bytes };
     let bytes = body::read(&headers, body, limit, limits.body_ms).await?;
     let shape = Shape { many, most: limits.ndjson_lines };
-    let items = stored_items(&app, &bytes, shape).await?;
-    let now = clock::now();
-    let read = move |bytes: &Bytes| shape.read(bytes, &items, now);
-    let (read, bytes) = if bytes.len() > LARGE_BYTES {
-        let reading = tokio::task::spawn_blocking(move || (read(&bytes), bytes)).await;
-        reading.map_err(|fault| Failure::internal("the document could not be read", &fault))?
-    } else {
-        (read(&bytes), bytes)
-    };
-    let Read { specs, after } = read?;
+    let (read, bytes) = shape.read_all(&app, bytes).await?;
+    let Read { specs, after } = read;
     must_be_there(&app, after).await?;
     let accepted = accept(&app, specs, key, &bytes).await?;
     if many { answer_lines(&accepted) } else { answer_one(&accepted) }
@@ -102,23 +94,37 @@ const MAX_FAULTS: usize = model::limits::FAULTS;
 
 /// Whether a body is one document, or one a line and how many at most.
 #[derive(Debug, Clone, Copy)]
-struct Shape {
-    many: bool,
-    most: usize,
+pub(super) struct Shape {
+    pub(super) many: bool,
+    pub(super) most: usize,
 }
 
 /// What a body asks for.
 #[derive(Debug, Default)]
-struct Read {
-    specs: Vec<Arc<JobSpec>>,
+pub(super) struct Read {
+    pub(super) specs: Vec<Arc<JobSpec>>,
     /// Jobs that it says are there, each with its place.
-    after: Vec<(JobId, String)>,
+    pub(super) after: Vec<(JobId, String)>,
 }
 
 /// Uploaded items by their keys.
 type Items = BTreeMap<ItemsKey, ItemsRecord>;
 
 impl Shape {
+    /// Reads a body, large ones beside the requests, and gives it back.
+    pub(super) async fn read_all(self, app: &App, bytes: Bytes) -> Result<(Read, Bytes), Failure> {
+        let items = stored_items(app, &bytes, self).await?;
+        let now = clock::now();
+        let read = move |bytes: &Bytes| self.read(bytes, &items, now);
+        let (read, bytes) = if bytes.len() > LARGE_BYTES {
+            let reading = tokio::task::spawn_blocking(move || (read(&bytes), bytes)).await;
+            reading.map_err(|fault| Failure::internal("the document could not be read", &fault))?
+        } else {
+            (read(&bytes), bytes)
+        };
+        Ok((read?, bytes))
+    }
+
     /// The documents' bytes, each with the beginning of its pointers.
     fn documents<'b>(self, bytes: &'b [u8]) -> Box<dyn Iterator<Item = (String, &'b [u8])> + 'b> {
         if !self.many {

@@ -27,7 +27,7 @@ const MINUTE_MS: u64 = 60_000;
 const LONGER: u64 = 4;
 
 /// The market of a run, and the names of its pools in their order.
-pub(super) fn recording(question: &Question, seed: u64) -> (Recording, Vec<(Arc<str>, Arc<str>)>) {
+pub(super) fn recording(question: &Question, seed: u64) -> (Recording, Vec<Name>) {
     let pools = pools(question);
     let gap_ms = gap_ms(question);
     let ticks = horizon_ms(question).div_ceil(gap_ms).max(1);
@@ -74,6 +74,9 @@ fn owned(question: &Question, pool: &Sold) -> u32 {
     offers.filter(of_it).count().clamped()
 }
 
+/// A pool's zone and instance type.
+pub(super) type Name = (Arc<str>, Arc<str>);
+
 struct Sold {
     zone: Arc<str>,
     instance_type: Arc<str>,
@@ -88,7 +91,7 @@ struct Sold {
 fn pools(question: &Question) -> Vec<Sold> {
     let present = &question.present;
     let owned = present.nodes.iter().filter_map(|node| node.offer.as_ref());
-    let mut pools: BTreeMap<(Arc<str>, Arc<str>), Sold> = BTreeMap::new();
+    let mut pools: BTreeMap<Name, Sold> = BTreeMap::new();
     for offer in present.offers.iter().chain(owned.clone()) {
         let pool = &offer.pool;
         let key = (pool.zone.clone(), pool.instance_type.clone());
@@ -124,7 +127,7 @@ fn pools(question: &Question) -> Vec<Sold> {
             (owned || cost.is_some()).then(|| (!owned, cost.unwrap_or(u64::MAX), sold))
         })
         .collect();
-    pools.sort_by(|one, other| (one.0, one.1).cmp(&(other.0, other.1)));
+    pools.sort_by_key(|(not_owned, cost, _)| (*not_owned, *cost));
     pools.truncate(POOLS);
     pools.into_iter().map(|(_, _, sold)| sold).collect()
 }
