@@ -158,7 +158,13 @@ proptest! {
         let (recording, jobs): (&Arc<Recording>, &Vec<Arc<JobWork>>) = (&case.0, &case.1);
         let bound = over_time(recording, jobs).cost();
         let slow: i64 = jobs.iter().map(|job| i64::from(job.count)).sum();
-        for policy in [PolicyName::NoPacking, PolicyName::FfdLowestPrice, PolicyName::KarpenterLike] {
+        for policy in [
+            PolicyName::NoPacking,
+            PolicyName::FfdLowestPrice,
+            PolicyName::KarpenterLike,
+            PolicyName::Stratus,
+            PolicyName::Eva,
+        ] {
             let result = random::check(policy, &case)?;
             // Half a micro-dollar of rounding a machine, and there is a start on each.
             let starts: u64 = result.jobs.iter().map(|job| job.starts).sum();

@@ -4,7 +4,7 @@ use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet};
 
 use market::recorded::{MachineNo, PoolTrace};
-use model::{MicroUsd, Resources};
+use model::{Clamp, MicroUsd, Resources};
 
 use super::{Offer, Rooms, Shelf};
 use crate::arena::{Desk, News};
@@ -123,37 +123,43 @@ impl FfdLowestPrice {
     /// The offer of the lowest price per unit of size, and what it would take.
     fn best(&self, desk: &Desk) -> Option<(Offer, Fill)> {
         let pools = &desk.recording().pools;
-        let mut best: Option<(Offer, i128, Fill)> = None;
-        // Offers come by rising price, so of equal ones the smaller is met first.
+        let waits = self.waiting.iter().map(|((Reverse(each), _), tasks)| {
+            let tasks: u64 = tasks.len().clamped();
+            each * i128::from(tasks)
+        });
+        let all: i128 = waits.sum();
+        let mut best: Option<(Offer, i128, Resources)> = None;
+        let is_better = |price: MicroUsd, size: i128, best: &Option<(Offer, i128, Resources)>| {
+            best.as_ref().is_none_or(|(other, other_size, _)| {
+                i128::from(price.0) * other_size < i128::from(other.price.0) * size
+            })
+        };
+        // Offers come by rising price, so of equal ones the smaller is met first; and once not even
+        // one that takes all that waits would be better, none that follows is.
         for offer in self.shelf.offers() {
-            let Some(pool) = pools.get(offer.pool) else { continue };
-            let (size, fill) = self.fill(pool.capacity);
-            if size == 0 || !offer.is_there(desk) {
-                continue;
+            if !is_better(offer.price, all, &best) {
+                break;
             }
-            let is_better = best.as_ref().is_none_or(|(other, other_size, _)| {
-                i128::from(offer.price.0) * other_size < i128::from(other.price.0) * size
-            });
-            if is_better {
-                best = Some((*offer, size, fill));
+            let Some(pool) = pools.get(offer.pool) else { continue };
+            let size = self
+                .fill(pool.capacity)
+                .map(|((Reverse(each), _), count)| each * i128::from(count));
+            let size = size.sum();
+            if size > 0 && is_better(offer.price, size, &best) && offer.is_there(desk) {
+                best = Some((*offer, size, pool.capacity));
             }
         }
-        best.map(|(offer, _, fill)| (offer, fill))
+        best.map(|(offer, _, capacity)| (offer, self.fill(capacity).collect()))
     }
 
-    fn fill(&self, capacity: Resources) -> (i128, Fill) {
+    /// What an empty machine takes of what waits.
+    fn fill(&self, capacity: Resources) -> impl Iterator<Item = ((Reverse<i128>, Resources), u32)> {
         let mut free = capacity;
-        let (mut size, mut fill) = (0, Vec::new());
-        for (class, tasks) in &self.waiting {
-            let (Reverse(each), ask) = class;
-            let count = free.times(ask).min(model::Clamp::clamped(tasks.len()));
-            if count > 0 {
-                free -= ask.scaled(count);
-                size += each * i128::from(count);
-                fill.push((*class, count));
-            }
-        }
-        (size, fill)
+        self.waiting.iter().filter_map(move |(class, tasks)| {
+            let count = free.times(&class.1).min(tasks.len().clamped());
+            free -= class.1.scaled(count);
+            (count > 0).then_some((*class, count))
+        })
     }
 
     /// Buys machines as long as they would be filled just so.
