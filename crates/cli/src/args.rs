@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
+use crate::commands::export::Moment;
 use crate::commands::simulate::args::Simulate;
 use crate::examples;
 use crate::output::Format;
@@ -87,6 +88,8 @@ pub(crate) enum Command {
     Run(Run),
     /// Submit a job file.
     Submit(Submit),
+    /// Say what a job would cost and how long it would take; submit nothing.
+    Plan(Plan),
     /// Say whether all is well, or how a job or task stands.
     Status(Status),
     /// Wait until jobs are settled.
@@ -109,6 +112,8 @@ pub(crate) enum Command {
     Undrain(Undrain),
     /// Show what was paid, and for what.
     Cost(Cost),
+    /// Write what this cluster has seen to a file, for `ebb simulate --from-export`.
+    Export(Export),
     /// Say what policies would have cost on a recorded or made-up market.
     Simulate(Simulate),
     /// Check this machine and the way to the manager, and say what to do.
@@ -268,6 +273,27 @@ pub(crate) struct Submit {
     /// Submits at most once under this key in 24 hours.
     #[arg(long, value_name = "KEY")]
     pub(crate) idempotency_key: Option<String>,
+}
+
+#[derive(Debug, Args)]
+#[command(after_help = examples::PLAN)]
+pub(crate) struct Plan {
+    /// A job file (.toml, .yaml, .json), `-` for stdin.
+    pub(crate) file: PathBuf,
+}
+
+#[derive(Debug, Args)]
+#[command(after_help = examples::EXPORT)]
+pub(crate) struct Export {
+    /// From when, or from how long ago on; by default a week before the end.
+    #[arg(long, value_name = "TIME|AGO")]
+    pub(crate) from: Option<Moment>,
+    /// Until when; now by default.
+    #[arg(long, value_name = "TIME|AGO")]
+    pub(crate) to: Option<Moment>,
+    /// Where to; stdout by default.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) to_file: Option<PathBuf>,
 }
 
 #[derive(Debug, Args)]

@@ -33,6 +33,13 @@ SUBMIT: "  ebb submit job.toml               prints the job's id; then: ebb wait
   ebb submit jobs.ndjson            many jobs, one a line
   ebb submit nightly.yaml --idempotency-key nightly-2026-01-31"
 
+PLAN: "  ebb plan job.toml                 price, time, and the chance to meet its deadline
+  ebb plan job.toml --output json"
+
+EXPORT: "  ebb export --to-file week.json    the last week
+  ebb export --from 36h --to-file export.json
+  ebb simulate --from-export week.json --policy all"
+
 STATUS: "  ebb status                        is all well?
   ebb status --watch
   ebb status last                   one job

@@ -32,6 +32,16 @@ impl Draft {
         Ok(document)
     }
 
+    /// The document with the number of its items in place of those that would be uploaded: for
+    /// whoever only wants to know.
+    pub(crate) fn counted(self) -> Value {
+        let Self { mut document, uploads } = self;
+        for (ordinal, file) in uploads {
+            document["group"][ordinal]["count"] = file.count.into();
+        }
+        document
+    }
+
     /// Puts short items into the document, and checks the whole with a stand-in for long ones.
     fn checked(
         mut document: Value,

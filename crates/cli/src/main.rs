@@ -95,6 +95,8 @@ async fn dispatch(command: Command, common: &Common, screen: Screen) -> Result<E
     match command {
         Command::Run(args) => Ok(commands::run::run(url, screen, &args).await),
         Command::Submit(args) => commands::submit::submit(&client()?, &args).await,
+        Command::Plan(args) => commands::plan::plan(&client()?, &args).await,
+        Command::Export(args) => commands::export::export(&client()?, &args).await,
         Command::Status(args) => commands::status::status(&client()?, &args).await,
         Command::Wait(args) => commands::wait::wait(&client()?, &args).await,
         Command::Logs(args) => commands::logs::logs(&client()?, &args).await,

@@ -6,13 +6,14 @@ use api::client::{
     Client, ClientError, EventStream, EventsQuery, JobsQuery, LogStream, LogsQuery, NodesQuery,
     TasksQuery,
 };
+use api::plan::PlanView;
 use api::sync::Stream;
 use api::view::{
     AttemptView, CostView, Explanation, ItemsStored, JobDetail, JobView, NodeView, OutputView,
     Page, ResultView, Retried, RetryRequest, RetryWhich, Submitted, TaskView, TokenMade,
     TokenRequest, TokenView,
 };
-use model::{JobId, JobStatus, NodeId, TaskId};
+use model::{JobId, JobStatus, NodeId, TaskId, Timestamp};
 use serde_json::Value;
 
 use crate::discovery::Endpoint;
@@ -85,6 +86,20 @@ impl Remote {
             self.client.jobs(&query).await
         })
         .await
+    }
+
+    /// What a job would cost and how long it would take.
+    pub(crate) async fn plan(&self, document: &Value) -> Answer<PlanView> {
+        Ok(self.client.plan(document).await?)
+    }
+
+    /// State and history as one document.
+    pub(crate) async fn export(
+        &self,
+        from: Option<Timestamp>,
+        to: Option<Timestamp>,
+    ) -> Answer<Vec<u8>> {
+        Ok(self.client.export(from, to).await?.read().await?)
     }
 
     pub(crate) async fn job(&self, id: JobId) -> Answer<JobDetail> {

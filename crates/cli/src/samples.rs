@@ -3,6 +3,9 @@
 use std::sync::Arc;
 
 use api::event::{Event, EventKind};
+use api::plan::{
+    CostRange, PlanLaunch, PlanObstacle, PlanRunTime, PlanView, RunTimeSource, TimeRange,
+};
 use api::view::{
     AttemptView, CostView, Explanation, GroupView, JobDetail, JobView, NodeView, OutputView,
     TaskCounts, TaskView, TokenPurpose, TokenView,
@@ -66,6 +69,73 @@ pub(crate) fn detail() -> JobDetail {
         cost_micro_usd: MicroUsd(1_234),
         deadline_at: Some(NOW.plus_ms(7_380_000)),
         deadline_met: None,
+    }
+}
+
+pub(crate) fn plan() -> PlanView {
+    let pool = |zone: &str| Pool {
+        zone: zone.into(),
+        instance_type: "m5.xlarge".into(),
+        option: PurchaseOption::Spot,
+    };
+    PlanView {
+        name: "digest-corpus".into(),
+        tasks: 1980,
+        why_not: vec![],
+        cost_micro_usd: Some(CostRange {
+            low: MicroUsd(4_010_000),
+            median: MicroUsd(4_230_000),
+            high: MicroUsd(6_905_000),
+        }),
+        time_ms: Some(TimeRange { low: 3_720_000, median: 3_845_000, high: 9_100_000 }),
+        deadline_at: Some(NOW.plus_ms(7_380_000)),
+        deadline_chance_ppm: Some(850_000),
+        spot_share_ppm: Some(927_500),
+        interruptions: 3,
+        launches: vec![PlanLaunch {
+            machines: 12,
+            pools: vec![pool("us-east-1a"), pool("us-east-1b"), pool("us-east-1c")],
+            price_micro_usd_hour: MicroUsd(70_000),
+            reason: "for 1,980 tasks".into(),
+        }],
+        run_times: vec![
+            PlanRunTime {
+                group: "digest".into(),
+                run_ms: 120_000,
+                source: RunTimeSource::Expect,
+                tasks: None,
+            },
+            PlanRunTime {
+                group: "pack".into(),
+                run_ms: 3_600_000,
+                source: RunTimeSource::History,
+                tasks: Some(40),
+            },
+        ],
+        runs: 20,
+        done: 19,
+        assumed: vec![
+            "on-demand machines are to be had at any time".into(),
+            "what a task has done is lost with its machine".into(),
+        ],
+    }
+}
+
+pub(crate) fn no_plan() -> PlanView {
+    let why = "there is no node; nothing is on offer".to_owned();
+    PlanView {
+        why_not: vec![PlanObstacle { group: "digest".into(), why }],
+        cost_micro_usd: None,
+        time_ms: None,
+        deadline_at: None,
+        deadline_chance_ppm: None,
+        spot_share_ppm: None,
+        interruptions: 0,
+        launches: vec![],
+        runs: 0,
+        done: 0,
+        assumed: vec![],
+        ..plan()
     }
 }
 

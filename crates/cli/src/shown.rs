@@ -15,6 +15,7 @@ use simulator::result::RunResult;
 
 use crate::args::Cli;
 use crate::commands::doctor::{Check, Diagnosis, Finding};
+use crate::commands::export::Exported;
 use crate::commands::logs::Piece;
 use crate::commands::manager::Ready;
 use crate::commands::nodes::Drained;
@@ -105,7 +106,11 @@ fn looked_at() -> Vec<Shown> {
     let task = samples::task(17);
     let attempts = vec![samples::attempt(task.id)];
     let tasks = JobTasks { job: samples::detail(), task_list: vec![samples::task(17)] };
+    let exported = Exported { to_file: "week.json".into(), bytes: 734_003 };
     vec![
+        answer("plan", "", &samples::plan()),
+        answer("plan", "never", &samples::no_plan()),
+        answer("export", "", &exported),
         answer("status", "", &Overview::new(facts, false, NOW)),
         answer("status", "job", &samples::detail()),
         answer("status", "job-all", &tasks),

@@ -3,10 +3,12 @@
 pub(crate) mod completions;
 pub(crate) mod doctor;
 pub(crate) mod explain;
+pub(crate) mod export;
 pub(crate) mod logs;
 pub(crate) mod manager;
 pub(crate) mod nodes;
 pub(crate) mod outputs;
+pub(crate) mod plan;
 pub(crate) mod retry;
 pub(crate) mod run;
 pub(crate) mod simulate;

@@ -37,6 +37,9 @@ pub(crate) struct Run {
     /// The workload; may be packed (.gz). `-`: stdin.
     #[arg(long, value_name = "FILE", requires = "market")]
     pub(crate) jobs: Option<PathBuf>,
+    /// What a manager has seen (`ebb export`): its past under other policies. `-`: stdin.
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["market", "jobs", "batch"])]
+    pub(crate) from_export: Option<PathBuf>,
     /// Who decides: one or several, with commas or repeated, or `all`.
     #[arg(long, value_name = "P[,P…]", value_delimiter = ',', value_parser = policy(),
           default_value = "ebbtide", hide_possible_values = true)]

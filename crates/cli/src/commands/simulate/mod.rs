@@ -3,6 +3,7 @@
 mod answers;
 pub(crate) mod args;
 mod batch;
+mod exported;
 mod files;
 mod generate;
 #[cfg(test)]

@@ -15,6 +15,7 @@ use simulator::series::Watch;
 
 use super::answers::Simulated;
 use super::args::Run;
+use super::exported::{self, Exported};
 use super::{files, pool};
 use crate::error::{Exit, Failure, Spot};
 use crate::output::Screen;
@@ -33,13 +34,20 @@ pub(super) struct Case {
 }
 
 pub(super) fn run(screen: Screen, args: &Run) -> Result<Exit, Failure> {
-    let (Some(market), Some(jobs)) = (&args.market, &args.jobs) else {
-        return Err(Failure::usage(
-            "a market and a workload are needed: --market FILE --jobs FILE",
-        )
-        .next("ebb simulate generate market --to market.json; ebb simulate import --help"));
+    let (market, jobs, past) = match (&args.market, &args.jobs, &args.from_export) {
+        (Some(market), Some(jobs), _) => (market, jobs, None),
+        (_, _, Some(export)) => (export, export, Some(exported::read(export)?)),
+        _ => {
+            return Err(Failure::usage(
+                "a market and a workload are needed: --market FILE --jobs FILE",
+            )
+            .next("ebb simulate generate market --to market.json; ebb simulate import --help"));
+        }
     };
-    let case = read(market, jobs)?;
+    let (case, past) = match past {
+        Some(Exported { case, seen, assumed }) => (case, Some((seen, assumed))),
+        None => (read(market, jobs)?, None),
+    };
     warn(screen, &case);
     let outcomes = simulate(screen, &case, &args.policies(), args.seed);
     if let Some(file) = &args.html {
@@ -59,6 +67,12 @@ pub(super) fn run(screen: Screen, args: &Run) -> Result<Exit, Failure> {
     let results: Vec<_> = outcomes.iter().map(|outcome| &outcome.result).collect();
     let rows = report::table(results.iter().copied(), &case.jobs);
     screen.show(&Simulated { results, rows })?;
+    if let Some((seen, assumed)) = past {
+        screen.say(&exported::words(&seen));
+        for words in assumed {
+            screen.say(&format!("assumed: {words}"));
+        }
+    }
     Ok(Exit::Ok)
 }
 
@@ -148,7 +162,9 @@ fn command(args: &Run) -> String {
     let seed = args.seed.to_string();
     let mut words = vec!["ebb".to_owned(), "simulate".to_owned()];
     let mut add = |name: &str, value: &str| words.extend([name.to_owned(), quoted(value)]);
-    for (name, file) in [("--market", &args.market), ("--jobs", &args.jobs)] {
+    for (name, file) in
+        [("--market", &args.market), ("--jobs", &args.jobs), ("--from-export", &args.from_export)]
+    {
         if let Some(file) = file {
             add(name, &file.display().to_string());
         }
