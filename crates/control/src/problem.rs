@@ -5,7 +5,7 @@ use std::iter::Peekable;
 use std::sync::Arc;
 
 use model::{Ask, GroupId, Link, NodeId, Offer, Pool, Resources, TaskState, Timestamp, World};
-use planner::{Demand, OpenIntent, PlanNode, Problem};
+use planner::{Demand, Full, OpenIntent, PlanNode, Problem};
 
 use crate::{Config, deadline};
 
@@ -22,11 +22,13 @@ pub(crate) fn with_demand(
     now: Timestamp,
     demand: Vec<Demand>,
 ) -> Problem {
+    let (nodes, full) = nodes(world, &demand, now);
     Problem {
         based_on: world.durable.head.seq,
         now,
         demand,
-        nodes: nodes(world, now),
+        nodes,
+        full,
         intents: open_intents(world),
         offers: offers(world, now),
         limits: config.limits,
@@ -71,14 +73,17 @@ pub(crate) fn leaving_demand(world: &World, now: Timestamp) -> Vec<Demand> {
     demand.into_iter().map(|(ask, count)| Demand { ask, count }).collect()
 }
 
-fn nodes(world: &World, now: Timestamp) -> Vec<PlanNode> {
+fn nodes(world: &World, demand: &[Demand], now: Timestamp) -> (Vec<PlanNode>, Full) {
     // All three are in the order of ids: ten thousand look-ups each would be most of the work.
     let mut loads = Follow::of(&world.index.loads);
     let mut links = Follow::of(&world.observed.links);
     let count = |len: usize| u32::try_from(len).unwrap_or(u32::MAX);
-    let plan_node = |node: &model::Node| {
+    let (mut nodes, mut full) = (Vec::new(), Full::default());
+    for node in world.durable.nodes.values() {
         let load = loads.at(node.id);
         let connected = matches!(links.at(node.id), Some(Link::Connected { .. }));
+        let booting = node.state == model::NodeState::Booting && node.deadline.is_none();
+        let takes_work = node.takes_work() && connected;
         let free = match load {
             Some(load) if load.alone => Resources::default(),
             Some(load) => node.capacity - load.reserved,
@@ -86,20 +91,25 @@ fn nodes(world: &World, now: Timestamp) -> Vec<PlanNode> {
         };
         let tasks = load.map_or(0, |load| count(load.tasks.len()));
         let held = load.map_or(0, |load| count(load.held.len()));
-        let since = if tasks + held == 0 { world.observed.idle.since(node.id) } else { None };
-        PlanNode {
+        let busy = tasks > 0 || held > 0;
+        if busy && !demand.iter().any(|it| free.holds(&it.ask.resources)) {
+            full.add(node.offer(), &node.capacity, takes_work || booting);
+            continue;
+        }
+        let since = if busy { None } else { world.observed.idle.since(node.id) };
+        nodes.push(PlanNode {
             id: node.id,
             offer: node.offer().cloned(),
             capacity: node.capacity,
             free,
-            booting: node.state == model::NodeState::Booting && node.deadline.is_none(),
-            takes_work: node.takes_work() && connected,
+            booting,
+            takes_work,
             idle_ms: since.map(|since| now.since(since)),
             tasks,
             held,
-        }
-    };
-    world.durable.nodes.values().map(plan_node).collect()
+        });
+    }
+    (nodes, full)
 }
 
 /// Entries of a map, asked for in the order of their keys.

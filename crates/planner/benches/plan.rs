@@ -6,7 +6,7 @@ use criterion::{Criterion, criterion_group, criterion_main};
 use model::{
     Ask, Constraints, MicroUsd, Offer, Pool, Purchase, PurchaseOption, Resources, Timestamp,
 };
-use planner::{Demand, Limits, Problem, plan};
+use planner::{Demand, Full, Limits, Problem, plan};
 
 /// 400 spot pools: 80 types of 8 sizes and 10 families, in 5 zones.
 fn offers() -> Vec<Offer> {
@@ -58,6 +58,7 @@ fn problem(asks: u32, tasks: u64) -> Problem {
         now: Timestamp::from_ms(0),
         demand,
         nodes: Vec::new(),
+        full: Full::default(),
         intents: Vec::new(),
         offers: offers(),
         limits: Limits {

@@ -47,9 +47,9 @@ impl Budget {
     pub(crate) fn of(problem: &Problem) -> Self {
         let mut budget = Self {
             limits: problem.limits,
-            nodes: 0,
-            cpu_millis: 0,
-            micro_usd_per_hour: 0,
+            nodes: problem.full.bought.into(),
+            cpu_millis: problem.full.cpu_millis,
+            micro_usd_per_hour: problem.full.price.0.clamped(),
             orders_left: u64::from(MAX_PLAN_MACHINES),
         };
         for offer in problem.nodes.iter().filter_map(|node| node.offer.as_ref()) {

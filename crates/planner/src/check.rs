@@ -99,6 +99,7 @@ fn retirement_faults(problem: &Problem, plan: &Plan, faults: &mut Vec<String>) {
         .filter(|node| node.offer.is_some() && (node.takes_work || node.booting));
     let (gone, kept): (Vec<_>, Vec<_>) = useful.partition(|node| retired.contains(&node.id));
     let kept: u32 = kept.len().clamped();
+    let kept = kept.saturating_add(problem.full.useful);
     if !gone.is_empty() && kept < problem.limits.min_nodes {
         faults.push(format!("it leaves {kept} nodes"));
     }

@@ -20,7 +20,7 @@ use std::collections::BTreeSet;
 
 pub use check::check;
 pub use nearest::nearest;
-pub use problem::{Demand, Limits, OpenIntent, PlanNode, Problem};
+pub use problem::{Demand, Full, Limits, OpenIntent, PlanNode, Problem};
 pub use report::{AskReport, Bought, Plan, PlanReport, Retirement};
 
 /// Machines of one launch request. EC2 gives fleets of this size in one call; a larger one is

@@ -15,8 +15,10 @@ pub struct Problem {
     pub now: Timestamp,
     /// What has no place: waiting, leaving and backlog, by what it asks for.
     pub demand: Vec<Demand>,
-    /// Machines that exist.
+    /// Machines that exist, one by one.
     pub nodes: Vec<PlanNode>,
+    /// Machines that exist and of which only the sum matters.
+    pub full: Full,
     /// Machines that are ordered and not yet born; the oldest order first.
     pub intents: Vec<OpenIntent>,
     /// What can be bought now: without hidden pools and held purchase options.
@@ -57,6 +59,36 @@ pub struct PlanNode {
     pub tasks: u32,
     /// Prefetched tasks.
     pub held: u32,
+}
+
+/// Machines that have something to do and no room for any of the demand: nothing is placed there, and
+/// none of them is retired. A large cluster at work is mostly these, and a plan looks at their sum.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Full {
+    /// Machines that were bought.
+    pub bought: u32,
+    /// Of them, those that boot or take work.
+    pub useful: u32,
+    /// What they have together.
+    pub cpu_millis: u64,
+    /// What they cost together an hour.
+    pub price: MicroUsd,
+    /// At least what each of them has of each resource, static ones included.
+    pub largest: Resources,
+}
+
+impl Full {
+    /// Counts a node in.
+    pub fn add(&mut self, offer: Option<&Offer>, capacity: &Resources, useful: bool) {
+        self.largest = at_least(self.largest, *capacity);
+        if let Some(offer) = offer {
+            self.bought = self.bought.saturating_add(1);
+            self.useful = self.useful.saturating_add(u32::from(useful));
+            let cpu_millis = offer.capacity.cpu_millis.into();
+            self.cpu_millis = self.cpu_millis.saturating_add(cpu_millis);
+            self.price += MicroUsd(offer.price.0.max(0));
+        }
+    }
 }
 
 /// Machines of one launch that are not yet born.
@@ -109,12 +141,17 @@ pub(crate) fn orders(problem: &Problem) -> Vec<Order<'_>> {
 fn largest(problem: &Problem) -> Resources {
     let offers = problem.offers.iter().map(|offer| offer.capacity);
     let nodes = problem.nodes.iter().map(|node| node.capacity);
-    offers.chain(nodes).fold(Resources::default(), |one, other| Resources {
+    offers.chain(nodes).fold(problem.full.largest, at_least)
+}
+
+/// The larger of each.
+fn at_least(one: Resources, other: Resources) -> Resources {
+    Resources {
         cpu_millis: one.cpu_millis.max(other.cpu_millis),
         memory_mib: one.memory_mib.max(other.memory_mib),
         disk_mib: one.disk_mib.max(other.disk_mib),
         gpus: one.gpus.max(other.gpus),
-    })
+    }
 }
 
 fn dominant_ppm(ask: &Resources, whole: &Resources) -> u64 {

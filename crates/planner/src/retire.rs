@@ -15,8 +15,9 @@ pub(crate) fn retire(problem: &Problem, fleet: &Fleet<'_>) -> Vec<Retirement> {
         .iter()
         .filter(|node| node.offer.is_some() && (node.takes_work || node.booting))
         .count();
-    let spare =
-        useful.saturating_sub(usize::try_from(problem.limits.min_nodes).unwrap_or(usize::MAX));
+    let spare = useful
+        .saturating_add(usize::try_from(problem.full.useful).unwrap_or(usize::MAX))
+        .saturating_sub(usize::try_from(problem.limits.min_nodes).unwrap_or(usize::MAX));
     let surplus = fleet.ready.nodes.iter().zip(&fleet.ready.candidates);
     let mut surplus: Vec<(&PlanNode, &Offer, u64)> = surplus
         .filter(|(_, candidate)| candidate.tasks == 0)

@@ -176,6 +176,32 @@ fn what_leaves_together_is_replaced_together() {
 }
 
 #[test]
+fn two_may_tell_of_one_notice() {
+    let mut cluster = three_machines();
+    cluster.interruptions(&["i-1"], 120_000);
+    cluster.say("its deadline by another way, a little earlier: the same");
+    cluster.notice("i-1", NoticeKind::Interruption, 119_950);
+    cluster.say("much earlier: another");
+    cluster.notice("i-1", NoticeKind::Interruption, 60_000);
+    insta::assert_snapshot!(cluster.story(), @"
+       3000 i-1 have to go in 120000 ms
+              node1 draining: notice
+              0.1 leaving by 123000
+              1.1 leaving by 123000
+              intent4 1 in a,b: requested
+              > node1: drain true
+    # its deadline by another way, a little earlier: the same
+       3000 Interruption of i-1 in 119950 ms
+    # much earlier: another
+       3000 Interruption of i-1 in 60000 ms
+              node1 draining: notice
+              0.1 leaving by 63000
+              1.1 leaving by 63000
+              > node1: drain true
+    ");
+}
+
+#[test]
 fn a_notice_before_its_machine_is_kept() {
     let mut cluster = Cluster::new();
     cluster.offers(vec![offer("a", 70_000)]);

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use model::{
     Ask, Constraints, MicroUsd, NodeId, Offer, Pool, Purchase, PurchaseOption, Resources, Timestamp,
 };
-use planner::{Demand, Limits, OpenIntent, Plan, PlanNode, Problem};
+use planner::{Demand, Full, Limits, OpenIntent, Plan, PlanNode, Problem};
 
 pub(crate) fn resources(cpu_millis: u32, memory_mib: u32) -> Resources {
     Resources { cpu_millis, memory_mib, disk_mib: 0, gpus: 0 }
@@ -65,6 +65,7 @@ pub(crate) fn problem(demand: &[(Ask, u64)], offers: Vec<Offer>) -> Problem {
             .map(|(ask, count)| Demand { ask: ask.clone(), count: *count })
             .collect(),
         nodes: Vec::new(),
+        full: Full::default(),
         intents: Vec::new(),
         offers,
         limits: Limits {

@@ -205,4 +205,22 @@ proptest! {
         let shuffled = Problem { demand, nodes, offers, ..problem.clone() };
         prop_assert_eq!(plan(&problem), plan(&shuffled));
     }
+
+    /// What is busy and has no room for anybody may be summed up.
+    #[test]
+    fn full_machines_matter_by_their_sum(problem in any_problem()) {
+        let mut summed = problem.clone();
+        summed.nodes.retain(|node| {
+            let has_room = problem.demand.iter().any(|it| node.free.holds(&it.ask.resources));
+            let full = node.tasks + node.held > 0 && !has_room;
+            if full {
+                let useful = node.takes_work || node.booting;
+                summed.full.add(node.offer.as_ref(), &node.capacity, useful);
+            }
+            !full
+        });
+        let plan = plan(&problem);
+        prop_assert_eq!(&plan, &planner::plan(&summed));
+        prop_assert_eq!(check(&summed, &plan), Vec::<String>::new(), "{}", plan);
+    }
 }
