@@ -74,13 +74,14 @@ pub struct Waste {
 
 impl Waste {
     /// Causes by name, in the order in which they are shown.
-    pub fn causes(&self) -> [(&'static str, MicroUsd); 6] {
+    pub fn causes(&self) -> [(&'static str, MicroUsd); 7] {
         [
             ("changeover", self.changeover),
             ("lost work", self.lost),
             ("checkpoints", self.checkpoints),
             ("boot", self.boot),
-            ("idle", self.idle),
+            ("idle", self.idle - self.unreserved),
+            ("unreserved", self.unreserved),
             ("egress", self.egress),
         ]
     }

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Subcommand};
 use market::recorded::{Billing, DecideAt};
-use model::{Fault, MicroUsd, Resources, parse_duration_ms};
+use model::{Fault, Resources, parse_duration_ms};
 use simulator::generate::{
     self, Arrivals, JobsParams, Lengths, MarketParams, Size, Slack, TypeParams,
 };
@@ -239,6 +239,7 @@ impl Jobs {
 #[cfg(test)]
 mod tests {
     use clap::Parser;
+    use model::MicroUsd;
     use simulator::work::Checkpoint;
 
     use super::*;

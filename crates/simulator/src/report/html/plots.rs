@@ -487,7 +487,7 @@ fn waste(page: &Page<'_>) -> String {
         row
     });
     let table = cells(&heads, &rows.collect::<Vec<_>>());
-    let told = "What was paid without progress, and its share of all cost. Egress moves checkpoints: a price, not a loss.";
+    let told = "What was paid without progress, and its share of all cost. Idle machines had no task, unreserved parts of machines lay beside one. Egress moves checkpoints: a price, not a loss.";
     format!(
         "<figure class=\"wide\"><figcaption><h3>{title}</h3><p>{told}</p>{}</figcaption><div>{plot}</div>{table}</figure>",
         swatches(&names),
