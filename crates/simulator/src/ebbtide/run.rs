@@ -127,12 +127,19 @@ impl Run {
                 break;
             }
             self.now_ms = at_ms;
+            self.keep_time();
             self.happen(event);
         }
         self.end_run();
         self.audit.close(&self.leader.world, self.unsettled_jobs().len());
         let outcome = self.books.close(&self.market, "ebbtide".into(), self.seed);
         (outcome, self.audit)
+    }
+
+    /// The market's clock goes on even when nothing moves there: it dates launches and ends.
+    fn keep_time(&mut self) {
+        let missed = self.market.advance_before(self.now_ms);
+        debug_assert!(missed.is_empty(), "each of them has an event of its own");
     }
 
     fn happen(&mut self, event: Event) {

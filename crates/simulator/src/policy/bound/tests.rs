@@ -177,6 +177,22 @@ proptest! {
     }
 
     #[test]
+    fn ebbtide_pays_no_less(case in random::case()) {
+        let (recording, jobs) = (&case.0, &case.1);
+        let result = simulate(recording, jobs, PolicyName::Ebbtide, 1).result;
+        if result.jobs.iter().all(|job| job.finished_s.is_some()) {
+            let bound = over_time(recording, jobs).cost();
+            let starts: u64 = result.jobs.iter().map(|job| job.starts).sum();
+            let rounding = i64::try_from(starts).unwrap_or(0) * 2;
+            prop_assert!(
+                bound.0 <= result.cost_micro_usd.0 + rounding,
+                "{} paid, bound {}", result.cost_micro_usd, bound
+            );
+            prop_assert!(result.idle_micro_usd.0 >= 0);
+        }
+    }
+
+    #[test]
     fn waiting_is_never_dearer(case in random::case()) {
         let (recording, jobs) = (&case.0, &case.1);
         let (waits, begins) = (over_time(recording, jobs), at_arrival(recording, jobs));
