@@ -102,6 +102,10 @@ pub struct Desk {
     pub(super) boots: BTreeSet<(u64, MachineNo)>,
     /// When the policy wants to be asked again.
     pub(super) wakes: BTreeSet<u64>,
+    /// When the policy bought, assigned, stopped or ended anything last.
+    pub(super) acted_ms: u64,
+    /// When a task was done last.
+    pub(super) done_ms: u64,
 }
 
 impl Desk {
@@ -158,6 +162,7 @@ impl Desk {
         }
         let idle_since_ms = Some(now);
         let (tasks, free) = (BTreeSet::new(), capacity);
+        self.acted_ms = now;
         self.machines.insert(no, Held { bought, ready_ms, tasks, free, idle_since_ms });
         Some(no)
     }
@@ -174,6 +179,7 @@ impl Desk {
         if task.attempt.is_some() || !held.free.holds(&task.job.ask) {
             return false;
         }
+        self.acted_ms = now;
         held.tasks.insert(key);
         held.free -= task.job.ask;
         held.idle_since_ms = None;
@@ -193,6 +199,7 @@ impl Desk {
 
     /// Takes a task off its machine, with its checkpoint written; false when it is on none.
     pub fn stop(&mut self, key: TaskKey) -> bool {
+        self.acted_ms = self.now_ms();
         self.detach(key, Cut::Told { notice_ms: u64::MAX }).is_some()
     }
 
@@ -203,6 +210,7 @@ impl Desk {
             self.stop(task);
         }
         if let Some(ended) = self.market.end(no) {
+            self.acted_ms = ended.at_ms;
             self.close(&ended);
         }
     }

@@ -2,6 +2,8 @@
 
 mod desk;
 mod probe;
+#[cfg(test)]
+mod property;
 mod run;
 #[cfg(test)]
 mod tests;

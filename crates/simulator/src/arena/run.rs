@@ -20,18 +20,18 @@ pub fn run(
     seed: u64,
     policy: &mut dyn Policy,
 ) -> Outcome {
-    let mut clock = Clock { desk: desk(recording, jobs), arrivals: arrivals(jobs), jobs };
+    let patience = Patience::new(recording, jobs);
+    let mut clock = Clock { desk: desk(recording, jobs), arrivals: arrivals(jobs), jobs, patience };
     clock.arrive();
     clock.desk.boot();
     policy.decide(&mut clock.desk);
     while !clock.is_over() {
-        let before = clock.desk.fingerprint();
         clock.desk.news.clear();
         if !clock.go_on() || clock.is_over() {
             break;
         }
         policy.decide(&mut clock.desk);
-        if clock.stands_still(before) {
+        if clock.gives_up() {
             break;
         }
     }
@@ -53,6 +53,8 @@ fn desk(recording: &Arc<Recording>, jobs: &[Arc<JobWork>]) -> Desk {
         finishes: BTreeSet::new(),
         boots: BTreeSet::new(),
         wakes: BTreeSet::new(),
+        acted_ms: 0,
+        done_ms: 0,
     }
 }
 
@@ -67,6 +69,7 @@ struct Clock<'j> {
     desk: Desk,
     arrivals: Vec<(u64, u32)>,
     jobs: &'j [Arc<JobWork>],
+    patience: Patience,
 }
 
 impl Clock<'_> {
@@ -146,33 +149,51 @@ impl Clock<'_> {
         }
     }
 
-    /// By ticks there is always a next one. When all records are over, nobody runs, nothing is to
-    /// come and the policy has done nothing, it never will.
-    fn stands_still(&self, before: (u64, usize)) -> bool {
+    /// By ticks there is always a next one, and a policy may wake itself for ever. When nothing in
+    /// the market will change any more and no deadline is to come, what nobody gets done is given up.
+    fn gives_up(&self) -> bool {
         let desk = &self.desk;
-        desk.recording().decide_at == DecideAt::Tick
-            && desk.now_ms() > desk.recording().end_ms()
-            && self.next_event().is_none()
-            && desk.fingerprint() == before
-            && desk.machines.is_empty()
-            && desk
-                .tasks
-                .values()
-                .all(|task| task.job.due_ms().is_none_or(|due| due < desk.now_ms()))
+        let Patience { calm_ms, still_ms, busy_ms } = self.patience;
+        if desk.now_ms() <= calm_ms || !self.arrivals.is_empty() {
+            return false;
+        }
+        let since = |at_ms: u64| desk.now_ms() - at_ms.max(calm_ms);
+        let is_still = desk.machines.is_empty() && self.next_event().is_none();
+        is_still && since(desk.acted_ms) > still_ms || since(desk.done_ms) > busy_ms
+    }
+}
+
+/// How long a run goes on in which nothing gets done.
+#[derive(Debug, Clone, Copy)]
+struct Patience {
+    /// Until then the market may change, or a deadline move a policy.
+    calm_ms: u64,
+    /// Without a machine: longer than a policy waits between two of its rounds.
+    still_ms: u64,
+    /// In any case: longer than any task takes, several times over.
+    busy_ms: u64,
+}
+
+impl Patience {
+    fn new(recording: &Recording, jobs: &[Arc<JobWork>]) -> Self {
+        const HOUR_MS: u64 = 3_600_000;
+        let dues = jobs.iter().map(|job| job.due_ms().unwrap_or(job.arrival_ms));
+        let longest = jobs.iter().map(|job| job.work.runtime_ms(0)).max().unwrap_or(0);
+        let held_ms = longest.saturating_add(recording.boot_ms).saturating_add(recording.gap_ms);
+        Self {
+            calm_ms: dues.max().unwrap_or(0).max(recording.end_ms()),
+            still_ms: recording.gap_ms.saturating_mul(10).saturating_add(HOUR_MS),
+            busy_ms: held_ms.saturating_mul(4).saturating_add(HOUR_MS * 24),
+        }
     }
 }
 
 impl Desk {
-    /// Changes with all that a policy does.
-    fn fingerprint(&self) -> (u64, usize) {
-        let starts: u64 = self.tasks.values().map(|task| u64::from(task.starts)).sum();
-        (starts, self.machines.len())
-    }
-
     fn finish(&mut self, key: TaskKey, at_ms: u64) {
         self.detach(key, Cut::Sudden);
         self.tasks.remove(&key);
         self.books.finished(key, at_ms);
+        self.done_ms = at_ms;
         self.news.push(News::Done(key));
     }
 

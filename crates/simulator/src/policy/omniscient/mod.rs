@@ -21,6 +21,8 @@
 mod model;
 mod optimum;
 mod script;
+#[cfg(test)]
+mod tests;
 mod unbroken;
 
 use std::sync::Arc;

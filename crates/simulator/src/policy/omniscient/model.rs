@@ -20,6 +20,8 @@ pub(super) const NEVER: Cost = i64::MAX / 4;
 pub(super) enum Partial {
     /// Only whole: a tick is billed whole.
     No,
+    /// Only whole, but the last machine ends with the task, between two decisions.
+    Leaves,
     /// The last of all: machines end with the task, and with ticks otherwise.
     AtTheEnd,
     /// Any.
@@ -116,6 +118,7 @@ impl Model {
             })
             .collect::<Vec<_>>();
         let partial = match (recording.billing, recording.decide_at) {
+            (Billing::Tick, DecideAt::Tick) if step_ms < decision => Partial::Leaves,
             (Billing::Tick, _) => Partial::No,
             (Billing::Second, DecideAt::Tick) => Partial::AtTheEnd,
             (Billing::Second, DecideAt::Event) => Partial::Anywhere,

@@ -238,6 +238,16 @@ impl<'m> Table<'m> {
         }
     }
 
+    /// Whether a step is spent on nothing because the task was done before it, between decisions.
+    fn may_leave_done(&self, step: usize) -> bool {
+        self.model.partial == Partial::Leaves && !self.decides(step) && self.may_idle(step)
+    }
+
+    /// Whether machines are held in a layer: not after a part that can only come at the end.
+    fn may_hold(&self, layer: usize) -> bool {
+        layer == 0 || self.model.partial == Partial::Anywhere
+    }
+
     fn may_idle(&self, step: usize) -> bool {
         let holds_first = self.part.holds_first && step == self.part.first;
         let holds_last = self.part.holds_last && step + 1 == self.part.end;
@@ -272,6 +282,9 @@ impl<'m> Table<'m> {
                     lower(self.line_mut(&mut next, layer, Place::Off(zone)), free, self.idle, 0);
                 }
             }
+            if !self.may_hold(layer) {
+                continue;
+            }
             let moved: Vec<Row> = match self.decides(step) {
                 true => (0..self.model.zones).map(|zone| self.moved(&free, zone)).collect(),
                 false => Vec::new(),
@@ -293,7 +306,7 @@ impl<'m> Table<'m> {
         next
     }
 
-    /// From the first layer to the second: a machine for part of a step.
+    /// From the first layer to the second: a machine for part of a step, or for the last time.
     fn in_part(
         &self,
         step: usize,
@@ -303,13 +316,16 @@ impl<'m> Table<'m> {
         next: &mut [Cost],
     ) {
         let Some(machine) = self.model.machines.get(at) else { return };
+        if self.may_leave_done(step) {
+            lower(self.line_mut(next, 1, Place::Off(machine.zone)), held, self.idle, 0);
+        }
         let Some(rate) = machine.steps.get(step).map(|it| it.rate) else { return };
         let slide = self.slide(step, rate);
         let off = self.line_mut(next, 1, Place::Off(machine.zone));
         slide.lower(off, held, 0);
         if let Some(moved) = moved {
             slide.lower(off, moved, self.delay);
-            if self.model.partial == Partial::Anywhere {
+            if self.may_hold(1) {
                 slide.lower(self.line_mut(next, 1, Place::On(at)), moved, self.delay);
             }
         }
@@ -318,6 +334,7 @@ impl<'m> Table<'m> {
     fn slide(&self, step: usize, rate: Cost) -> Slide {
         let quantum = self.part.quantum_ms.max(1);
         let whole = self.model.len_ms(step).checked_sub(self.rest_ms);
+        let whole = whole.filter(|_| self.model.partial != Partial::Leaves);
         Slide {
             window: whole.map(|ms| usize::try_from(ms / quantum).unwrap_or(usize::MAX)),
             most: rate.saturating_mul(whole.unwrap_or(0).clamped()),
@@ -349,7 +366,7 @@ impl<'m> Table<'m> {
             });
             return Some((came?, Spent::Nothing));
         };
-        let machine = self.model.machines.get(at)?;
+        let machine = self.model.machines.get(at).filter(|_| self.may_hold(cell.layer))?;
         let it = machine.steps.get(step).filter(|it| it.is_there)?;
         let (from_ms, to_ms) = (self.at(step), self.at(step + 1));
         if self.get(before, cell).saturating_add(it.hold) == cost {
@@ -382,12 +399,20 @@ impl<'m> Table<'m> {
         for at in (0..self.model.machines.len()).filter(|at| self.is_there(*at, step)) {
             let machine = self.model.machines.get(at)?;
             let ends = cell.place == Place::Off(machine.zone);
-            let stays = cell.place == Place::On(at) && self.model.partial == Partial::Anywhere;
+            let stays = cell.place == Place::On(at) && self.may_hold(1);
             if !ends && !stays {
                 continue;
             }
+            if ends && self.may_leave_done(step) {
+                let left = cell.lost.checked_sub(self.idle);
+                let came = left.map(|lost| Cell { layer: 0, place: Place::On(at), lost });
+                if let Some(came) = came.filter(|came| self.get(before, *came) == cost) {
+                    return Some((came, Spent::Nothing));
+                }
+            }
             let slide = self.slide(step, machine.steps.get(step)?.rate);
-            for quanta in 0..=slide.window? {
+            let Some(window) = slide.window else { continue };
+            for quanta in 0..=window {
                 let held_ms = self.part.quantum_ms * u64::try_from(quanta).unwrap_or(u64::MAX);
                 let held_ms = (end - begin).saturating_sub(self.rest_ms + held_ms);
                 let paid = cost - slide.paid(quanta);
