@@ -58,14 +58,13 @@ fn main() {
 }
 
 fn row(name: &str, samples: &[Sample], job: &Arc<JobWork>, printed: [i64; 4]) {
-    let mut line = format!("{name:8}");
-    for (policy, printed) in POLICIES.into_iter().zip(printed) {
+    let cells = POLICIES.into_iter().zip(printed).map(|(policy, printed)| {
         let (saved, late) = saved(samples, job, policy);
         let mark = if saved == printed { ' ' } else { '*' };
         let tenths = |it: i64| format!("{}.{}", it / 10, it % 10);
-        line += &format!("  {:>5}{mark}({:>4}) late {late}", tenths(saved), tenths(printed));
-    }
-    print(&line);
+        format!("{:>5}{mark}({:>4}) late {late}", tenths(saved), tenths(printed))
+    });
+    print(&format!("{name:8}{}", cells.collect::<Vec<String>>().join("  ")));
 }
 
 /// Tenths of a per cent of on-demand, and deadlines missed.
