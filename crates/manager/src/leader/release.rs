@@ -82,7 +82,8 @@ impl Releaser {
         askers: Askers,
         now: Timestamp,
     ) {
-        let Decision { changes, replies, commands, take_in, lookup, notes, wake: _, replan: _ } = decision;
+        let Decision { changes, replies, commands, take_in, lookup, notes, wake: _, replan: _ } =
+            decision;
         journal::write(self.lead.term, world.durable.head.seq, &changes, &notes);
         self.metrics.queue.set(i64::try_from(askers.len()).unwrap_or(i64::MAX));
         for change in &changes {

@@ -127,9 +127,7 @@ fn config(recording: &Recording, jobs: &[Arc<JobWork>]) -> Config {
         node_lease_ms: HORIZON_MS,
         // A slow boot is not a failed one.
         boot_timeout_ms: standard.boot_timeout_ms.max(recording.boot_ms.saturating_mul(2)),
-        start_reserve_ms: had_ms
-            .saturating_add(recording.boot_ms)
-            .saturating_add(changeover_ms),
+        start_reserve_ms: had_ms.saturating_add(recording.boot_ms).saturating_add(changeover_ms),
         limits,
         ..standard
     }

@@ -188,8 +188,7 @@ fn job(item: &Item, arrival_ms: u64) -> JobWork {
 fn start(node: &PresentNode, pools: &[market::Name]) -> StartNode {
     let of = |offer: &Offer| {
         let pool = &offer.pool;
-        let same =
-            |(zone, kind): &market::Name| *zone == pool.zone && *kind == pool.instance_type;
+        let same = |(zone, kind): &market::Name| *zone == pool.zone && *kind == pool.instance_type;
         Some((pools.iter().position(same)?, pool.option))
     };
     StartNode { capacity: node.capacity, bought: node.offer.as_ref().and_then(of) }

@@ -144,7 +144,7 @@ impl Small {
         match on.option {
             PurchaseOption::OnDemand => Some(pool.on_demand),
             PurchaseOption::Spot if pool.depth.get(tick).copied().unwrap_or(0) == 0 => None,
-            PurchaseOption::Spot => pool.spot.get(tick).or(pool.spot.last()).copied(),
+            PurchaseOption::Spot => pool.spot.get(tick).or_else(|| pool.spot.last()).copied(),
         }
     }
 
