@@ -115,7 +115,14 @@ fn operations(item: &mut Value) -> impl Iterator<Item = &mut Map<String, Value>>
         .filter_map(|(_, operation)| operation.as_object_mut())
 }
 
+/// What takes no body for an empty one.
+const MAY_LACK_A_BODY: [&str; 1] = ["retry_job"];
+
 fn share(operation: &mut Map<String, Value>) {
+    let id = operation.get("operationId").and_then(Value::as_str).unwrap_or_default();
+    if MAY_LACK_A_BODY.contains(&id) {
+        operation["requestBody"]["required"] = false.into();
+    }
     let is_open = operation.get("security") == Some(&json!([{}]));
     for parameter in
         operation.get_mut("parameters").and_then(Value::as_array_mut).into_iter().flatten()
