@@ -208,8 +208,8 @@ pub(crate) fn listed(step: &mut Step<'_>, machines: &[Machine], asked: Timestamp
     for machine in machines {
         match machine.state {
             MachineState::Running => running(step, machine),
-            MachineState::Reclaimed(_) => ended(step, machine, NodeReason::Reclaimed),
-            MachineState::Ended(_) => ended(step, machine, NodeReason::Ended),
+            MachineState::Reclaimed(at) => ended(step, machine, NodeReason::Reclaimed, at),
+            MachineState::Ended(at) => ended(step, machine, NodeReason::Ended, at),
         }
     }
     missing(step, machines, asked);
@@ -229,9 +229,9 @@ fn running(step: &mut Step<'_>, machine: &Machine) {
     }
 }
 
-fn ended(step: &mut Step<'_>, machine: &Machine, reason: NodeReason) {
+fn ended(step: &mut Step<'_>, machine: &Machine, reason: NodeReason, at: Timestamp) {
     if let Some(id) = step.world.index.instances.get(&machine.instance).copied() {
-        nodes::gone(step, id, reason);
+        nodes::gone(step, id, reason, Some(at));
     }
 }
 
@@ -251,7 +251,7 @@ fn missing(step: &mut Step<'_>, machines: &[Machine], asked: Timestamp) {
     step.world.observed.missing.retain(|id, _| absent.contains(id));
     for id in absent {
         match step.world.observed.missing.get(&id) {
-            Some(first) if *first < asked => nodes::gone(step, id, NodeReason::Ended),
+            Some(first) if *first < asked => nodes::gone(step, id, NodeReason::Ended, None),
             Some(_) => {}
             None => {
                 step.world.observed.missing.insert(id, asked);

@@ -29,7 +29,7 @@ pub(crate) fn book_attempt(
         | AttemptEnd::Returned => LedgerKind::Task,
     };
     let share = node.capacity.share_ppm(&ask);
-    let cost = node.price().per_hour(step.now.since(from), share);
+    let cost = node.price().per_hour(step.billed_until().since(from), share);
     book(step, placement.node, Some(attempt), kind, from, cost);
 }
 
@@ -44,11 +44,12 @@ pub(crate) fn book_boot(step: &mut Step<'_>, id: NodeId) {
 /// Books what is left of the bill of a machine that ends now: it stood idle, or never joined.
 pub(crate) fn close_bill(step: &mut Step<'_>, id: NodeId) {
     let Some(node) = step.world.durable.nodes.get(&id) else { return };
-    let rest = bill(node.price(), node.launched, step.now) - node.booked;
+    let to = step.billed_until();
+    let rest = bill(node.price(), node.launched, to) - node.booked;
     let kind = if node.joined.is_some() { LedgerKind::Idle } else { LedgerKind::Boot };
     let from = node.joined.unwrap_or(node.launched);
     if node.price() > MicroUsd(0) {
-        let row = LedgerRow { node: id, task: None, kind, from, to: step.now, cost: rest };
+        let row = LedgerRow { node: id, task: None, kind, from, to, cost: rest };
         step.emit(Change::Ledger(row));
     }
 }
@@ -63,9 +64,10 @@ fn book(
     cost: MicroUsd,
 ) {
     let Some(node) = step.world.durable.nodes.get(&id) else { return };
-    let cost = cost.min(bill(node.price(), node.launched, step.now) - node.booked);
+    let to = step.billed_until();
+    let cost = cost.min(bill(node.price(), node.launched, to) - node.booked);
     if cost > MicroUsd(0) {
         let task = attempt.map(|attempt| attempt.task);
-        step.emit(Change::Ledger(LedgerRow { node: id, task, kind, from, to: step.now, cost }));
+        step.emit(Change::Ledger(LedgerRow { node: id, task, kind, from, to, cost }));
     }
 }

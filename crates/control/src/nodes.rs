@@ -5,7 +5,7 @@ use std::sync::Arc;
 use cloud::Identity;
 use model::{
     Change, InstanceId, Intent, IntentEnd, IntentState, Link, Machine, MicroUsd, Node, NodeEvent,
-    NodeId, NodeOrigin, NodeReason, NodeState, Offer, Resources, TaskEvent, Timestamp,
+    NodeId, NodeOrigin, NodeReason, NodeState, Offer, Resources, TaskEvent, Timestamp, bill,
 };
 
 use crate::explain::reason_words;
@@ -75,7 +75,7 @@ fn named(
         if step.world.is_connected(node.id) {
             return Err(format!("a node named `{name}` is connected already; choose another name"));
         }
-        gone(step, node.id, NodeReason::Lost);
+        gone(step, node.id, NodeReason::Lost, None);
     }
     let node = Node {
         id: step.new_node_id(),
@@ -151,16 +151,32 @@ pub(crate) fn change(step: &mut Step<'_>, id: NodeId, event: NodeEvent) -> bool 
     }
 }
 
-/// The node is no more: its attempts are, too, and its bill is closed.
-pub(crate) fn gone(step: &mut Step<'_>, id: NodeId, reason: NodeReason) {
+/// The node is no more: its attempts are, too, and its bill is closed, at the time at which the cloud
+/// says that the machine ended, if it says so.
+pub(crate) fn gone(step: &mut Step<'_>, id: NodeId, reason: NodeReason, ended: Option<Timestamp>) {
     let Some(node) = step.world.durable.nodes.get(&id) else { return };
     let explained = node.deadline.is_some() || matches!(reason, NodeReason::Reclaimed);
+    step.billed_until = ended.and_then(|at| end_of_bill(node, at, step.now));
     for task in tasks_on(step, id) {
         step.task_event(task, TaskEvent::NodeGone { explained }, None);
     }
     ledger::close_bill(step, id);
     step.keep(id, format!("gone: {}", reason_words(reason)));
-    change(step, id, NodeEvent::Gone(reason));
+    let until = step.billed_until();
+    if let Some(node) = step.world.durable.nodes.get(&id)
+        && let Some(next) = node.on(NodeEvent::Gone(reason), until)
+    {
+        step.emit(Change::Node(Box::new(next)));
+    }
+    step.billed_until = None;
+}
+
+/// When a machine's bill ends that is said to have ended at a time. Not before it joined, and not
+/// before what is booked of it already: then clocks differ, and our own counts.
+fn end_of_bill(node: &Node, ended: Timestamp, now: Timestamp) -> Option<Timestamp> {
+    let at = ended.max(node.joined.unwrap_or(node.launched));
+    let covers = bill(node.price(), node.launched, at) >= node.booked;
+    (at < now && covers).then_some(at)
 }
 
 /// The cloud has ended machines as we asked.
@@ -168,7 +184,7 @@ pub(crate) fn retired(step: &mut Step<'_>, instances: &[InstanceId]) -> Reply {
     for instance in instances {
         if let Some(id) = step.world.index.instances.get(instance).copied() {
             let reason = step.world.durable.nodes.get(&id).map(|node| node.reason);
-            gone(step, id, reason.unwrap_or(NodeReason::Ended));
+            gone(step, id, reason.unwrap_or(NodeReason::Ended), None);
         }
     }
     Reply::Done

@@ -61,7 +61,7 @@ fn concerns(step: &mut Step<'_>, id: NodeId, notice: &Notice) {
                 Some(NodeState::Retiring) => NodeReason::Ended,
                 _ => NodeReason::Reclaimed,
             };
-            nodes::gone(step, id, reason);
+            nodes::gone(step, id, reason, Some(notice.deadline));
         }
     }
 }

@@ -27,6 +27,7 @@ pub fn step(world: &mut World, config: &Config, inputs: Vec<Input>, now: Timesta
         stale_nets: BTreeSet::new(),
         restless: BTreeSet::new(),
         has_notices: false,
+        billed_until: None,
         replan: false,
         node_ids: child_rng(seed, seq, 1),
         intent_ids: child_rng(seed, seq, 2),
@@ -71,6 +72,8 @@ pub(crate) struct Step<'w> {
     pub(crate) restless: BTreeSet<NodeId>,
     /// Nodes have to go since this step.
     pub(crate) has_notices: bool,
+    /// While a node is taken out whose machine ended before now: when it did.
+    pub(crate) billed_until: Option<Timestamp>,
     /// For [`Decision::replan`].
     pub(crate) replan: bool,
     changes: Vec<Change>,
@@ -123,6 +126,11 @@ impl Step<'_> {
     /// What a node is told when this step is durable.
     pub(crate) fn tell(&mut self, node: NodeId) -> &mut Commands {
         self.commands.entry(node).or_default()
+    }
+
+    /// Until when machine time is booked.
+    pub(crate) fn billed_until(&self) -> Timestamp {
+        self.billed_until.unwrap_or(self.now)
     }
 
     /// A decision in words.

@@ -189,7 +189,7 @@ fn retire_or_forget(step: &mut Step<'_>, node: &Node, reason: NodeReason) {
             step.keep(node.id, format!("retired: {}", reason_words(reason)));
             nodes::change(step, node.id, NodeEvent::Retire(reason));
         }
-        NodeOrigin::Static { .. } => nodes::gone(step, node.id, reason),
+        NodeOrigin::Static { .. } => nodes::gone(step, node.id, reason, None),
     }
 }
 

@@ -8,7 +8,7 @@ mod users;
 
 use cloud::{CloudError, Launched};
 use cluster::{Cluster, job, machine, offer};
-use model::{NoticeKind, Outcome, Refusal, RefusalScope};
+use model::{Machine, MachineState, NoticeKind, Outcome, Refusal, RefusalScope};
 
 #[test]
 fn a_job_settles() {
@@ -198,6 +198,36 @@ fn two_may_tell_of_one_notice() {
               0.1 leaving by 63000
               1.1 leaving by 63000
               > node1: drain true
+    ");
+}
+
+#[test]
+fn a_bill_ends_when_the_machine_did() {
+    let mut cluster = three_machines();
+    cluster.pass(600_000);
+    cluster.say("the cloud's word comes ten seconds late");
+    cluster.notice("i-1", NoticeKind::StateChange, -10_000);
+    cluster.say("and so does a listing");
+    let reclaimed = MachineState::Reclaimed(cluster.now().plus_ms(-10_000));
+    let launched = cluster.now().plus_ms(-602_000);
+    cluster.list(&[
+        Machine { state: reclaimed, ..machine("i-2", 2, launched) },
+        machine("i-3", 3, launched),
+    ]);
+    insta::assert_snapshot!(cluster.story(), @"
+     603000 
+    # the cloud's word comes ten seconds late
+     603000 StateChange of i-1 in -10000 ms
+              0.1 returned, then ready
+              1.1 returned, then ready
+              $0.011511 for node1: Idle
+              node1 gone: reclaimed
+    # and so does a listing
+     603000 machines are listed
+              job 2: 0.1 returned, then ready
+              job 2: 1.1 returned, then ready
+              $0.011492 for node2: Idle
+              node2 gone: reclaimed
     ");
 }
 
