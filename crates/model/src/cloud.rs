@@ -124,6 +124,15 @@ impl Intent {
     /// old wish is better planned anew (DESIGN §4.4).
     pub const RESEND_MS: u64 = 600_000;
 
+    /// Before the end of that time it is not sent any more: an answer must find it open, or nobody knows
+    /// whose machines these are. The SDK gives a call up sooner than that.
+    pub const ANSWER_MS: u64 = 60_000;
+
+    /// Whether it may still be sent.
+    pub fn may_be_sent(&self, now: Timestamp) -> bool {
+        now.since(self.opened) < Self::RESEND_MS - Self::ANSWER_MS
+    }
+
     /// Machines that may still come of it.
     pub fn open_machines(&self) -> u32 {
         match self.state {

@@ -1,11 +1,12 @@
-//! Open intents -> launches: unchanged, until there is a clear answer or ten minutes have passed.
+//! Open intents -> launches: unchanged, until there is a clear answer or nearly ten minutes have passed:
+//! an old wish is better planned anew.
 
 use std::collections::HashMap;
 use std::time::Duration;
 
 use cloud::CloudError;
 use control::Input;
-use model::{Intent, IntentId};
+use model::IntentId;
 use tokio::time::Instant;
 
 use super::Executors;
@@ -31,7 +32,7 @@ pub(super) async fn run(mut shared: Executors) {
         retries.retain(|id, _| intents.iter().any(|intent| intent.id == *id));
         let now = Instant::now();
         let due = intents.iter().find(|intent| {
-            is_fresh(intent)
+            intent.may_be_sent(clock::now())
                 && paused_until <= now
                 && retries.get(&intent.id).is_none_or(|retry| retry.at <= now)
         });
@@ -58,11 +59,6 @@ pub(super) async fn run(mut shared: Executors) {
             return;
         }
     }
-}
-
-/// An old wish is better planned anew.
-fn is_fresh(intent: &Intent) -> bool {
-    clock::now().since(intent.opened) < Intent::RESEND_MS
 }
 
 async fn sleep_until_some(at: Option<Instant>) {
