@@ -1,8 +1,9 @@
 //! What a run is checked by.
 
-use control::Decision;
-use model::{After, Change, LedgerKind, MicroUsd, NodeId, Timestamp, World};
 use std::collections::BTreeMap;
+
+use control::Decision;
+use model::{After, Change, InstanceId, LedgerKind, MicroUsd, NodeId, Timestamp, World};
 
 /// What control did, for tests and for whoever wants to see a run step by step.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -19,15 +20,26 @@ pub struct Audit {
     pub unsuccessful: u64,
     /// Jobs that were not settled at the end.
     pub unsettled_jobs: usize,
-    /// What control's ledger holds, by kind, of machines that it saw end.
+    /// What control's ledger holds, by kind, of machines that it saw end before the run did.
     pub booked: BTreeMap<LedgerKind, MicroUsd>,
-    /// The bills of these machines, as control has them.
+    /// How many machines these are.
+    pub machines: u64,
+    /// What the market billed for these.
     pub billed: MicroUsd,
+    /// The most by which control's bill of one of them is above the market's, and below it.
+    pub apart: (MicroUsd, MicroUsd),
+    /// All that was paid: every machine's bill, and moved checkpoints.
+    pub paid: MicroUsd,
     /// What should not be: plans that break their own rules, joins that were refused.
     pub faults: Vec<String>,
     keeps_log: bool,
     open: BTreeMap<NodeId, BTreeMap<LedgerKind, MicroUsd>>,
+    /// What the market has billed and control has not.
+    unseen: BTreeMap<InstanceId, MicroUsd>,
 }
+
+/// Faults that are kept in words.
+const MOST_FAULTS: usize = 20;
 
 impl Audit {
     /// One that keeps a log of all changes.
@@ -36,7 +48,9 @@ impl Audit {
     }
 
     pub(super) fn fault(&mut self, words: String) {
-        self.faults.push(words);
+        if self.faults.len() < MOST_FAULTS {
+            self.faults.push(words);
+        }
     }
 
     pub(super) fn step(&mut self, world: &World, now: Timestamp, decision: &Decision) {
@@ -62,18 +76,29 @@ impl Audit {
                 *of_node.entry(row.kind).or_default() += row.cost;
             }
             Change::Node(node) if node.state == model::NodeState::Gone => {
-                let Some(of_node) = self.open.remove(&node.id) else { return };
-                for (kind, cost) in of_node {
+                let bill = node.instance().and_then(|id| self.unseen.remove(id));
+                let (Some(bill), Some(rows)) = (bill, self.open.remove(&node.id)) else { return };
+                self.machines += 1;
+                self.billed += bill;
+                let mut own = MicroUsd(0);
+                for (kind, cost) in rows {
                     *self.booked.entry(kind).or_default() += cost;
-                    self.billed += cost;
+                    own += cost;
                 }
+                self.apart.0 = self.apart.0.max(own - bill);
+                self.apart.1 = self.apart.1.max(bill - own);
             }
             _ => {}
         }
     }
 
-    pub(super) fn close(&mut self, world: &World, unsettled_jobs: usize) {
+    /// The market has ended a machine.
+    pub(super) fn ended(&mut self, instance: &InstanceId, bill: MicroUsd) {
+        self.paid += bill;
+        self.unseen.insert(instance.clone(), bill);
+    }
+
+    pub(super) fn close(&mut self, unsettled_jobs: usize) {
         self.unsettled_jobs = unsettled_jobs;
-        let _ = world;
     }
 }

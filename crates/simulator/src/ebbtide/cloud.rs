@@ -127,13 +127,27 @@ impl Run {
     }
 
     fn next_launch(&mut self) {
-        match self.cloud.wanted.pop_front() {
+        match self.next_wanted() {
             Some(intent) => {
                 let at_ms = self.now_ms + self.latency.of(Takes::LaunchCall);
-                self.heap.push(at_ms, Event::Launch(intent));
+                self.heap.push(at_ms, Event::Launch(Box::new(intent)));
             }
             None => self.cloud.launching = false,
         }
+    }
+
+    /// The next launch that was not given up: an old wish is better planned anew.
+    fn next_wanted(&mut self) -> Option<Intent> {
+        let now = timestamp(self.now_ms);
+        // By ticks an answer takes no time, and a launch waits for nothing but the start of one.
+        let is_fresh = |intent: &&Intent| self.by_ticks || intent.may_be_sent(now);
+        while let Some(id) = self.cloud.wanted.pop_front() {
+            let intent = self.leader.world.durable.intents.get(&id);
+            if let Some(intent) = intent.filter(is_fresh) {
+                return Some(intent.clone());
+            }
+        }
+        None
     }
 
     /// The start of a tick: all that waited for it.
@@ -143,28 +157,15 @@ impl Run {
         if !instances.is_empty() {
             self.retire(instances);
         }
-        while let Some(intent) = self.cloud.wanted.pop_front() {
-            self.launch(intent);
+        while let Some(intent) = self.next_wanted() {
+            self.launch(&intent);
         }
     }
 
-    /// A launch is carried out and answered. One that was given up meanwhile is not sent.
-    pub(super) fn launch(&mut self, id: IntentId) {
-        let intent = self.leader.world.durable.intents.get(&id).cloned();
-        let now = timestamp(self.now_ms);
-        let is_fresh = |intent: &Intent| now.since(intent.opened) < Intent::RESEND_MS;
-        let Some(intent) = intent.filter(is_fresh) else {
-            self.next_launch_unless_by_ticks();
-            return;
-        };
-        let launched = self.fill(&intent);
-        self.ask(Input::Launched { intent: id, answer: Ok(launched) }, Asker::Launch);
-    }
-
-    fn next_launch_unless_by_ticks(&mut self) {
-        if !self.by_ticks {
-            self.next_launch();
-        }
+    /// A launch is carried out and answered.
+    pub(super) fn launch(&mut self, intent: &Intent) {
+        let launched = self.fill(intent);
+        self.ask(Input::Launched { intent: intent.id, answer: Ok(launched) }, Asker::Launch);
     }
 
     /// Offers are tried in the order of the request.

@@ -4,7 +4,7 @@ use std::cmp::{Ordering, Reverse};
 use std::collections::{BTreeSet, BinaryHeap};
 
 use control::{Commands, Decision};
-use model::{AttemptId, InstanceId, IntentId};
+use model::{AttemptId, InstanceId, Intent};
 use planner::Plan;
 
 use super::leader::Asker;
@@ -35,7 +35,7 @@ pub(super) enum Event {
     /// Calls to the cloud that waited for the start of a tick are carried out.
     Calls,
     /// A launch call is carried out and answered.
-    Launch(IntentId),
+    Launch(Box<Intent>),
     /// A call that ends machines is carried out and answered.
     Retire(BTreeSet<InstanceId>),
     /// What is on offer is looked at.

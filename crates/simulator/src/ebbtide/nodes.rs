@@ -98,6 +98,7 @@ impl Run {
         let ending = if told { Ending::Reclaimed } else { ended.ending };
         self.books.ended(&self.market, &Ended { ending, ..*ended });
         let Some(instance) = worker.bought else { return };
+        self.audit.ended(&instance.id, ended.cost.rounded());
         self.cloud.instances.remove(&instance.id);
         match worker.node {
             Some(node) => {
@@ -257,6 +258,7 @@ impl Run {
             let cost = job.egress(self.market.recording(), &from, &to);
             if cost.0 > 0 {
                 self.books.egress(&self.market, task, cost);
+                self.audit.paid += cost;
             }
         }
     }

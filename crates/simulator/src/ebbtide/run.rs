@@ -131,7 +131,7 @@ impl Run {
             self.happen(event);
         }
         self.end_run();
-        self.audit.close(&self.leader.world, self.unsettled_jobs().len());
+        self.audit.close(self.unsettled_jobs().len());
         let outcome = self.books.close(&self.market, "ebbtide".into(), self.seed);
         (outcome, self.audit)
     }
@@ -160,7 +160,7 @@ impl Run {
             Event::Market => self.market_moves(),
             Event::Booted(worker) => self.booted(worker),
             Event::Calls => self.calls(),
-            Event::Launch(intent) => self.launch(intent),
+            Event::Launch(intent) => self.launch(&intent),
             Event::Retire(instances) => self.retire(instances),
             Event::Offers => self.look_at_offers(),
             Event::Plan => self.plan(),

@@ -2,5 +2,6 @@
 
 mod cant_be_late;
 mod five_ticks;
+mod meta;
 mod samples;
 mod skynomad;
