@@ -22,7 +22,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Instant;
 
-use market::recorded::{Depth, Prices, Recording};
+use market::recorded::{Depth, Recording};
 use model::{MicroUsd, Resources};
 use simulator::import::{Each, Input, catalog, openb, surf};
 use simulator::jobs::JobWork;
@@ -159,10 +159,8 @@ fn recording(variant: &str, boot_ms: u64) -> Option<Arc<Recording>> {
     let mut recording = read.map_err(|fault| complain(&fault.to_string())).ok()?.value;
     recording.boot_ms = boot_ms;
     if variant == "on-demand" {
-        // So dear that nobody asks for it before it asks on demand.
         for pool in &mut recording.pools {
             pool.machines = Depth::Constant(0);
-            pool.spot = Prices::Constant(MicroUsd(2 * pool.on_demand.0));
         }
     } else {
         recording.pools.retain(|pool| pool.machines != Depth::Constant(0));

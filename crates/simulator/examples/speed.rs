@@ -68,7 +68,7 @@ fn report(name: &str, recording: &Arc<Recording>, jobs: &[Arc<JobWork>]) {
     let end_ms = result.jobs.iter().filter_map(|job| Some(job.finished_s?.ms)).max().unwrap_or(0);
     let Audit { steps, plans, succeeded, .. } = audit;
     println!(
-        "{name}: {:.1} simulated h in {seconds:.2} s = {:.0} h/s; {succeeded} tasks = {:.0}/s; \
+        "{name}: {:.1} simulated h in {seconds:.2} s = {:.1} h/s; {succeeded} tasks = {:.0}/s; \
          {steps} steps, {plans} plans; cost ${:.2}; peak {} MiB",
         end_ms as f64 / 3_600_000.0,
         end_ms as f64 / 3_600_000.0 / seconds,

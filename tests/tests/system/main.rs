@@ -8,5 +8,6 @@ mod demo;
 mod leadership;
 mod million;
 mod node_death;
+mod past;
 mod restart;
 mod work;

@@ -95,6 +95,8 @@ pub struct Desk {
     pub(super) books: Books,
     pub(super) tasks: BTreeMap<TaskKey, TaskState>,
     pub(super) machines: BTreeMap<MachineNo, Held>,
+    /// Those without a task.
+    pub(super) idle: BTreeSet<MachineNo>,
     pub(super) news: Vec<News>,
     /// When tasks will be done, unless they are disturbed.
     pub(super) finishes: BTreeSet<(u64, TaskKey)>,
@@ -139,6 +141,11 @@ impl Desk {
         &self.machines
     }
 
+    /// Machines without a task.
+    pub fn idle(&self) -> &BTreeSet<MachineNo> {
+        &self.idle
+    }
+
     /// What has happened since the last decision.
     pub fn news(&self) -> &[News] {
         &self.news
@@ -163,6 +170,7 @@ impl Desk {
         let idle_since_ms = Some(now);
         let (tasks, free) = (BTreeSet::new(), capacity);
         self.acted_ms = now;
+        self.idle.insert(no);
         self.machines.insert(no, Held { bought, ready_ms, tasks, free, idle_since_ms });
         Some(no)
     }
@@ -180,6 +188,7 @@ impl Desk {
             return false;
         }
         self.acted_ms = now;
+        self.idle.remove(&no);
         held.tasks.insert(key);
         held.free -= task.job.ask;
         held.idle_since_ms = None;
@@ -238,6 +247,7 @@ impl Desk {
         held.free += task.job.ask;
         if held.tasks.is_empty() {
             held.idle_since_ms = Some(now);
+            self.idle.insert(attempt.machine);
         }
         let capacity = self.market.recording().pools.get(held.bought.pool)?.capacity;
         let share_ppm = capacity.share_ppm(&task.job.ask);
@@ -248,6 +258,7 @@ impl Desk {
     }
 
     pub(super) fn close(&mut self, ended: &Ended) {
+        self.idle.remove(&ended.machine.no);
         if let Some(held) = self.machines.remove(&ended.machine.no) {
             self.boots.remove(&(held.ready_ms, ended.machine.no));
         }

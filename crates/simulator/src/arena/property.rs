@@ -114,10 +114,12 @@ impl Wild {
             }
             assert_eq!(all, MACHINE);
             assert_eq!(held.idle_since_ms.is_some(), held.tasks.is_empty());
+            assert_eq!(desk.idle().contains(no), held.tasks.is_empty());
             on_machines += held.tasks.len();
         }
         let attempts = desk.tasks().values().filter(|task| task.attempt.is_some()).count();
         assert_eq!(on_machines, attempts);
+        assert!(desk.idle().iter().all(|no| desk.machines().contains_key(no)));
         for task in desk.tasks().values() {
             assert!(task.done_ms <= task.job.work.work_ms);
         }

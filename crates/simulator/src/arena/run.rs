@@ -49,6 +49,7 @@ fn desk(recording: &Arc<Recording>, jobs: &[Arc<JobWork>]) -> Desk {
         books: Books::new(jobs),
         tasks: BTreeMap::new(),
         machines: BTreeMap::new(),
+        idle: BTreeSet::new(),
         news: Vec::new(),
         finishes: BTreeSet::new(),
         boots: BTreeSet::new(),

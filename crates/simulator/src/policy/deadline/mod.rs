@@ -2,22 +2,25 @@
 //!
 //! Each task has a machine of its own and is decided for itself, in the order of [`TaskKey`]s, so
 //! that the first one takes what a pool still has. What to do is in [`rules`], pure and without a
-//! desk; where to buy is in [`zones`]; when to look again in a market without ticks is in [`alarms`].
+//! desk; where to buy is in [`zones`]; when to look again in a market without ticks is in [`alarms`], and
+//! at whom in [`calls`].
 
 mod alarms;
+mod calls;
 mod rules;
 mod zones;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use market::recorded::{DecideAt, MachineNo};
+use market::recorded::MachineNo;
 use model::PurchaseOption;
 
 use crate::arena::{Desk, News};
 use crate::jobs::TaskKey;
 use crate::policy::Policy;
 
+use calls::Calls;
 pub(crate) use rules::Rule;
 use rules::{Mode, View};
 use zones::Need;
@@ -28,46 +31,43 @@ pub(crate) struct Deadline {
     rule: Rule,
     /// The zone of the machine that a task had when it last decided with one.
     seen: BTreeMap<TaskKey, Arc<str>>,
-    /// When a task's alarm rings, or rang.
-    alarms: BTreeMap<TaskKey, u64>,
+    calls: Calls,
 }
 
 impl Deadline {
     /// By a rule.
     pub(crate) fn new(rule: Rule) -> Self {
-        Self { rule, seen: BTreeMap::new(), alarms: BTreeMap::new() }
+        Self { rule, seen: BTreeMap::new(), calls: Calls::default() }
     }
 
     fn decide_task(&mut self, desk: &mut Desk, key: TaskKey) {
-        let on = desk.machine_of(key).map(|held| held.bought.pool);
-        if let Some(zone) = on.and_then(|pool| desk.recording().pools.get(pool)) {
-            self.seen.insert(key, zone.zone.clone());
-        }
+        self.see(desk, key);
         let Some(view) = self.view(desk, key) else { return };
         let mode = rules::mode(self.rule, &view);
         if mode != view.mode {
             self.change(desk, key, (&view, mode));
         }
-        if desk.recording().decide_at == DecideAt::Event {
+        if view.gap_ms.is_none() {
+            self.see(desk, key);
             self.set_alarm(desk, key);
         }
     }
 
-    /// One a task: those that were set before an earlier one are set again when that rings. Otherwise
-    /// each of many tasks would set a new one whenever any of them rings.
+    fn see(&mut self, desk: &Desk, key: TaskKey) {
+        let on = desk.machine_of(key).map(|held| held.bought.pool);
+        if let Some(zone) = on.and_then(|pool| desk.recording().pools.get(pool)) {
+            self.seen.insert(key, zone.zone.clone());
+        }
+    }
+
     fn set_alarm(&mut self, desk: &mut Desk, key: TaskKey) {
         let (Some(view), Some(task)) = (self.view(desk, key), desk.tasks().get(&key)) else {
             return;
         };
-        let now_ms = desk.now_ms();
         let arrival_ms = task.job.arrival_ms;
         let alarms = alarms::of(&view, self.rule).map(|since| arrival_ms.saturating_add(since));
-        let Some(next_ms) = alarms.filter(|at_ms| *at_ms > now_ms).min() else { return };
-        let is_set = self.alarms.get(&key).is_some_and(|set| *set > now_ms && *set <= next_ms);
-        if !is_set {
-            self.alarms.insert(key, next_ms);
-            desk.wake_at(next_ms);
-        }
+        let next_ms = alarms.filter(|at_ms| *at_ms > desk.now_ms()).min();
+        self.calls.note(desk, key, view.mode, next_ms);
     }
 
     /// What the rules need to know of a task now; nothing when no machine fits it.
@@ -115,15 +115,20 @@ impl Policy for Deadline {
         for news in desk.news() {
             if let News::Done(task) = news {
                 self.seen.remove(task);
-                self.alarms.remove(task);
             }
         }
-        let idle = desk.machines().iter().filter(|(_, held)| held.tasks.is_empty());
-        for machine in idle.map(|(no, _)| *no).collect::<Vec<MachineNo>>() {
+        let mut round = self.calls.round(desk);
+        for machine in desk.idle().iter().copied().collect::<Vec<MachineNo>>() {
+            round.left(desk, machine);
             desk.end(machine);
         }
-        for key in desk.tasks().keys().copied().collect::<Vec<TaskKey>>() {
+        while let Some(key) = self.calls.next(desk, &mut round) {
+            let before = desk.machine_of(key).map(|held| held.bought);
             self.decide_task(desk, key);
+            let after = desk.machine_of(key).map(|held| held.bought.no);
+            if let Some(before) = before.filter(|it| Some(it.no) != after) {
+                round.freed(&before);
+            }
         }
     }
 }
