@@ -4,6 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use model::{AttemptId, Change, JobId, NodeId, NodeNotice, Timestamp};
 
+use crate::Violation;
+
 /// The outcome of a step. Nothing of it leaves the process before the changes are durable.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 #[must_use]
@@ -25,6 +27,8 @@ pub struct Decision {
     /// with those that are settled, by [`Input::DependenciesSettled`](crate::Input). The same until
     /// they are.
     pub lookup: BTreeSet<JobId>,
+    /// Promises that a change of this step breaks: a fault of ours, loudly counted.
+    pub violations: Vec<Violation>,
     /// Explanations: one for each launch, retirement, and (ask, step).
     pub notes: Vec<Note>,
 }

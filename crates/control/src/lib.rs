@@ -14,6 +14,7 @@ mod deadline;
 mod decision;
 mod explain;
 mod input;
+mod invariant;
 mod jobs;
 mod ledger;
 mod nodes;
@@ -34,5 +35,6 @@ pub use explain::{
     Explanation, Scope, Withheld, cause_words, explain_job, explain_node, explain_task, withheld,
 };
 pub use input::{BacklogJob, Input, Joiner, RetriedJob};
+pub use invariant::{Invariant, Violation};
 pub use problem::problem;
 pub use step::step;

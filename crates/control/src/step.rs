@@ -46,7 +46,8 @@ pub fn step(world: &mut World, config: &Config, inputs: Vec<Input>, now: Timesta
         world.durable.head.now = now;
     }
     let lookup = world.observed.unknown.clone();
-    Decision { changes, replies, commands, wake, replan, take_in, lookup, notes }
+    let violations = Vec::new();
+    Decision { changes, replies, commands, wake, replan, take_in, lookup, violations, notes }
 }
 
 /// One child stream for each kind of id, so that one more draw of one shifts nothing of the other.
