@@ -143,8 +143,23 @@ fn open_intents(world: &World) -> Vec<OpenIntent> {
 }
 
 /// What can be bought, without what was refused a moment ago.
+///
+/// Both lists are in order, so that they are walked side by side: thousands of pools are compared by
+/// their names, and on a bad day hundreds of them are hidden.
 fn offers(world: &World, now: Timestamp) -> Vec<Offer> {
-    world.observed.offers.iter().filter(|offer| is_open(world, &offer.pool, now)).cloned().collect()
+    let observed = &world.observed;
+    let is_held = |pool: &Pool| observed.held_options.get(&pool.option).is_some_and(|it| *it > now);
+    let mut hidden =
+        observed.hidden_pools.iter().filter(|(_, hidden)| hidden.until > now).peekable();
+    let mut open = Vec::with_capacity(observed.offers.len());
+    for offer in &observed.offers {
+        while hidden.next_if(|(pool, _)| **pool < offer.pool).is_some() {}
+        let is_hidden = hidden.peek().is_some_and(|(pool, _)| **pool == offer.pool);
+        if !is_hidden && !is_held(&offer.pool) {
+            open.push(offer.clone());
+        }
+    }
+    open
 }
 
 /// Whether a pool is neither hidden nor held for quota.

@@ -9,6 +9,7 @@ use model::{
 use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::{Rng, SeedableRng};
 
+use crate::invariant::Checks;
 use crate::{Commands, Config, Decision, Input, Note, NoteKind, Reply};
 use crate::{after, capacity, jobs, ledger, nodes, notices, place, retry, sync, timers};
 
@@ -21,6 +22,7 @@ pub fn step(world: &mut World, config: &Config, inputs: Vec<Input>, now: Timesta
         config,
         now,
         changes: Vec::new(),
+        checks: Checks::default(),
         commands: BTreeMap::new(),
         notes: Vec::new(),
         touched_jobs: BTreeSet::new(),
@@ -40,13 +42,13 @@ pub fn step(world: &mut World, config: &Config, inputs: Vec<Input>, now: Timesta
     timers::observe_idle(&mut step);
     let wake = if more { Some(now) } else { timers::next(step.world, config) };
     let take_in = jobs::room_for_backlog(step.world, config);
-    let Step { world, changes, commands, notes, replan, .. } = step;
+    let Step { world, changes, checks, commands, notes, replan, .. } = step;
     if !changes.is_empty() {
         world.durable.head.seq = seq;
         world.durable.head.now = now;
     }
     let lookup = world.observed.unknown.clone();
-    let violations = Vec::new();
+    let violations = checks.close(world, now);
     Decision { changes, replies, commands, wake, replan, take_in, lookup, violations, notes }
 }
 
@@ -78,6 +80,7 @@ pub(crate) struct Step<'w> {
     /// For [`Decision::replan`].
     pub(crate) replan: bool,
     changes: Vec<Change>,
+    checks: Checks,
     commands: BTreeMap<NodeId, Commands>,
     node_ids: ChaCha8Rng,
     intent_ids: ChaCha8Rng,
@@ -108,7 +111,8 @@ impl Step<'_> {
             Input::Launched { intent, answer } => capacity::launched(self, intent, answer),
             Input::Retired { instances } => nodes::retired(self, &instances),
             Input::Listed { machines, asked } => capacity::listed(self, &machines, asked),
-            Input::Offers(offers) => {
+            Input::Offers(mut offers) => {
+                offers.sort_by(|one, other| one.pool.cmp(&other.pool));
                 self.world.observed.offers = offers;
                 Reply::Done
             }
@@ -118,8 +122,9 @@ impl Step<'_> {
         }
     }
 
-    /// Adds a change; World has it at once.
+    /// Adds a change; World has it at once. A promise that it breaks is told, and changes nothing.
     pub(crate) fn emit(&mut self, change: Change) {
+        self.checks.before(self.world, &change);
         self.world.apply(&change);
         self.changes.push(change);
     }

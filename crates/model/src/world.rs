@@ -148,7 +148,7 @@ pub struct NodeLoad {
 pub struct Observed {
     /// When this leader began: every node has a full grace from here.
     pub leader_since: Timestamp,
-    /// What can be bought.
+    /// What can be bought, in the order of pools.
     pub offers: Vec<Offer>,
     /// The connection of each node.
     pub links: BTreeMap<NodeId, Link>,

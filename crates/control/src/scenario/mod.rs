@@ -433,9 +433,11 @@ fn offers() -> Vec<Offer> {
         on_demand_price: MicroUsd(192_000),
         hazard_ppm_hour: 10_000,
     };
-    vec![
+    let mut offers = vec![
         offer("a", PurchaseOption::Spot, 70_000),
         offer("b", PurchaseOption::Spot, 75_000),
         offer("a", PurchaseOption::OnDemand, 192_000),
-    ]
+    ];
+    offers.sort_by(|one, other| one.pool.cmp(&other.pool));
+    offers
 }
