@@ -147,6 +147,7 @@ impl Run {
     /// A step, and all that follows from it at once.
     fn decide(&mut self, inputs: Vec<Input>) -> Vec<Reply> {
         let decision = step(&mut self.world, &self.config, inputs, self.now);
+        assert_eq!(decision.violations, Vec::new(), "at {}", self.now);
         self.wake = decision.wake;
         let mut inputs = self.obey(&decision);
         if inputs.is_empty() && (decision.replan || !decision.changes.is_empty()) {

@@ -196,6 +196,7 @@ fn history(seed: u64, steps: u32) -> (Scenario, Rules) {
     let mut rules = Rules::default();
     for _ in 0..steps {
         let decision = scenario.advance();
+        assert_eq!(decision.violations, Vec::new(), "at {}", scenario.now);
         for change in &decision.changes {
             rules.take(change);
         }

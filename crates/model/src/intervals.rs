@@ -42,6 +42,15 @@ impl IntervalSet {
         self.spans.range(..=index).next_back().is_some_and(|(_, end)| index < *end)
     }
 
+    /// The least member of `from..to`.
+    pub fn first_in(&self, from: u32, to: u32) -> Option<u32> {
+        if from >= to {
+            return None;
+        }
+        let within = || self.spans.range(from..to).next().map(|(start, _)| *start);
+        if self.contains(from) { Some(from) } else { within() }
+    }
+
     /// The intervals `(from, to)`, ascending.
     pub fn spans(&self) -> impl Iterator<Item = (u32, u32)> + '_ {
         self.spans.iter().map(|(start, end)| (*start, *end))
@@ -124,6 +133,7 @@ mod tests {
                 prop_assert_eq!(set.iter().collect::<Vec<_>>(), model.iter().copied().collect::<Vec<_>>());
                 prop_assert_eq!(usize::try_from(set.len()).unwrap(), model.len());
                 prop_assert_eq!(set.first(), model.first().copied());
+                prop_assert_eq!(set.first_in(from, to), model.range(from..to).next().copied());
                 let spans: Vec<_> = set.spans().collect();
                 prop_assert!(spans.windows(2).all(|pair| pair[0].1 < pair[1].0), "spans touch: {:?}", spans);
                 prop_assert!((0..90).all(|index| set.contains(index) == model.contains(&index)));

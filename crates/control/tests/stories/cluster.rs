@@ -151,6 +151,7 @@ impl Cluster {
 
     fn take(&mut self, words: &str, inputs: Vec<Input>) -> Vec<Reply> {
         let decision = step(&mut self.world, &self.config, inputs, self.now);
+        assert_eq!(decision.violations, Vec::new(), "{}", self.lines);
         writeln!(self.lines, "{:>7} {words}", self.now.since(START)).expect("a String takes all");
         for change in &decision.changes {
             if let Some(words) = self.change(change) {

@@ -30,7 +30,8 @@ pub struct Audit {
     pub apart: (MicroUsd, MicroUsd),
     /// All that was paid: every machine's bill, and moved checkpoints.
     pub paid: MicroUsd,
-    /// What should not be: plans that break their own rules, joins that were refused.
+    /// What should not be: plans that break their own rules, joins that were refused, promises that
+    /// a step broke.
     pub faults: Vec<String>,
     keeps_log: bool,
     open: BTreeMap<NodeId, BTreeMap<LedgerKind, MicroUsd>>,
@@ -55,6 +56,9 @@ impl Audit {
 
     pub(super) fn step(&mut self, world: &World, now: Timestamp, decision: &Decision) {
         self.steps += 1;
+        for violation in &decision.violations {
+            self.fault(format!("{now} {}: {}", violation.invariant, violation.words));
+        }
         for change in &decision.changes {
             self.see(change);
         }

@@ -1,6 +1,13 @@
 //! The promises of DESIGN §4, each with an id: what a simulation stops at, and what production counts.
 
+mod checks;
+mod machines;
+mod placing;
+mod settling;
+
 use std::fmt;
+
+pub(crate) use checks::Checks;
 
 /// A promise.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -44,8 +51,15 @@ pub enum Invariant {
 pub struct Violation {
     /// Which.
     pub invariant: Invariant,
-    /// What was seen.
+    /// What was seen. The first word is the id of what it is about.
     pub words: String,
+}
+
+impl Violation {
+    /// The id of what it is about: an attempt, a task, a group, a job, a node or an intent.
+    pub fn subject(&self) -> &str {
+        self.words.split(' ').next().unwrap_or_default()
+    }
 }
 
 impl Invariant {
