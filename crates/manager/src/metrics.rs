@@ -7,6 +7,7 @@ mod seen;
 use std::fmt;
 use std::sync::atomic::AtomicU64;
 
+use control::Invariant;
 use model::AttemptEnd;
 use prometheus_client::encoding::text;
 use prometheus_client::metrics::counter::Counter;
@@ -16,7 +17,7 @@ use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::metrics::info::Info;
 use prometheus_client::registry::{Registry, Unit};
 
-use self::families::{CostLabels, StateLabels, StatusLabels};
+use self::families::{CostLabels, InvariantLabels, StateLabels, StatusLabels};
 pub(crate) use self::families::{DeletedLabels, EndLabels, RequestLabels, RouteLabels};
 pub(crate) use self::seen::Seen;
 
@@ -52,6 +53,8 @@ pub(crate) struct Metrics {
     pub(crate) terms: Counter,
     /// Steps that panicked.
     pub(crate) step_panics: Counter,
+    /// Promises that steps of this leader broke.
+    invariant_violations: Family<InvariantLabels, Counter>,
     /// Rows and objects that were too old to be kept.
     pub(crate) deleted: Family<DeletedLabels, Counter>,
     /// The rest is looked up when somebody asks.
@@ -116,6 +119,7 @@ impl Default for Metrics {
             queue: Gauge::default(),
             terms: Counter::default(),
             step_panics: Counter::default(),
+            invariant_violations: Family::default(),
             deleted: Family::default(),
             term: Gauge::default(),
             round_trips: Counter::default(),
@@ -146,6 +150,9 @@ impl Metrics {
         for kind in DELETED {
             self.forgot(kind, 0);
         }
+        for invariant in Invariant::ALL {
+            self.broken(invariant, 0);
+        }
     }
 
     /// What is counted where it happens.
@@ -170,6 +177,8 @@ impl Metrics {
         to.register("leader_queue_messages", help, self.queue.clone());
         to.register("terms", "Terms led by this replica", self.terms.clone());
         to.register("step_panics", "Steps that panicked", self.step_panics.clone());
+        let help = "Promises that steps broke";
+        to.register("invariant_violations", help, self.invariant_violations.clone());
         let help = "Things that were too old to be kept";
         to.register("retention_deleted", help, self.deleted.clone());
     }
@@ -231,6 +240,12 @@ impl Metrics {
     /// So many tasks were settled.
     pub(crate) fn settled(&self, status: &'static str, count: u64) {
         self.tasks_settled.get_or_create(&StatusLabels { status }).inc_by(count);
+    }
+
+    /// A promise was broken so many times.
+    pub(crate) fn broken(&self, invariant: Invariant, count: u64) {
+        let invariant = invariant.id();
+        self.invariant_violations.get_or_create(&InvariantLabels { invariant }).inc_by(count);
     }
 
     /// Old things were deleted.

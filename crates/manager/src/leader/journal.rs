@@ -1,7 +1,7 @@
 //! Log lines of a durable step. One line a thing; above a few in one step, those of single
 //! attempts go to `debug`, where a task can still be followed from submit to settled.
 
-use control::{Note, NoteKind};
+use control::{Note, NoteKind, Violation};
 use model::{Change, IntentEnd, IntentState, Node, NodeReason, NodeState, Phase};
 
 use super::release::{job_of, settles};
@@ -32,6 +32,12 @@ pub(super) fn write(term: u64, seq: u64, changes: &[Change], notes: &[Note]) {
             }
         }
     }
+}
+
+/// Writes a promise that the step broke: a fault of ours, never a user's.
+pub(super) fn broken(term: u64, seq: u64, violation: &Violation) {
+    let (invariant, subject) = (violation.invariant, violation.subject());
+    tracing::error!(term, seq, %invariant, subject, "broken promise: {}", violation.words);
 }
 
 fn is_of_attempt(change: &Change) -> bool {

@@ -4,7 +4,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::{Duration, Instant as StdInstant};
 
-use control::{Decision, Input, Note, NoteKind};
+use control::{Decision, Input, Invariant, Note, NoteKind};
 use model::{Timestamp, World};
 use store::{Batch, Committed, Explanation, Store};
 use tokio::sync::{mpsc, watch};
@@ -108,6 +108,7 @@ impl Reign {
         let step = AssertUnwindSafe(|| control::step(world, config, inputs, now));
         let decision = catch_unwind(step).map_err(|panic| {
             self.metrics.step_panics.inc();
+            self.metrics.broken(Invariant::NoPanic, 1);
             words_of(panic.as_ref())
         })?;
         self.metrics.step_seconds.observe(began.elapsed().as_secs_f64());

@@ -4,7 +4,7 @@ use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 
 use api::sync::{Assignment, GroupWork};
-use control::{Commands, Decision, Reply};
+use control::{Commands, Decision, Reply, Violation};
 use model::{
     After, AttemptId, Change, GroupId, GroupSpec, InstanceId, Intent, JobId, NodeId, NodeState,
     TaskState, Timestamp, World,
@@ -55,6 +55,8 @@ pub(super) struct Releaser {
     metrics: Arc<Metrics>,
     feed: Arc<Feed>,
     rows: watch::Sender<Rows>,
+    /// What the last step broke: what stays broken is told once.
+    broken: Vec<Violation>,
     /// Specs without their items, made once for each group that is placed.
     works: HashMap<GroupId, Work>,
 }
@@ -70,7 +72,7 @@ impl Releaser {
         feed: Arc<Feed>,
     ) -> (Self, watch::Receiver<Rows>) {
         let (rows, watched) = watch::channel(Rows::of(world, 0, BTreeSet::new()));
-        (Self { lead, metrics, feed, rows, works: HashMap::new() }, watched)
+        (Self { lead, metrics, feed, rows, broken: Vec::new(), works: HashMap::new() }, watched)
     }
 
     /// Lets a step out. Commands go before replies, so that the answer to a poll carries what the
@@ -82,9 +84,20 @@ impl Releaser {
         askers: Askers,
         now: Timestamp,
     ) {
-        let Decision { changes, replies, commands, take_in, lookup, notes, wake: _, replan: _ } =
-            decision;
-        journal::write(self.lead.term, world.durable.head.seq, &changes, &notes);
+        let Decision {
+            changes,
+            replies,
+            commands,
+            take_in,
+            lookup,
+            notes,
+            violations,
+            wake: _,
+            replan: _,
+        } = decision;
+        let seq = world.durable.head.seq;
+        journal::write(self.lead.term, seq, &changes, &notes);
+        self.tell_violations(seq, violations);
         self.metrics.queue.set(i64::try_from(askers.len()).unwrap_or(i64::MAX));
         for change in &changes {
             self.forget_what_ended(world, change);
@@ -117,6 +130,15 @@ impl Releaser {
             }
         }
         tracing::trace!(term = self.lead.term, %now, "released");
+    }
+
+    /// Counts and logs what the step broke, once for as long as it stays so.
+    fn tell_violations(&mut self, seq: u64, violations: Vec<Violation>) {
+        for violation in violations.iter().filter(|violation| !self.broken.contains(violation)) {
+            self.metrics.broken(violation.invariant, 1);
+            journal::broken(self.lead.term, seq, violation);
+        }
+        self.broken = violations;
     }
 
     fn forget_what_ended(&mut self, world: &World, change: &Change) {

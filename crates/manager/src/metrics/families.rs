@@ -41,6 +41,13 @@ pub(crate) struct EndLabels {
     pub(crate) end: &'static str,
 }
 
+/// Of promises that a step broke.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub(crate) struct InvariantLabels {
+    /// Its id.
+    pub(crate) invariant: &'static str,
+}
+
 /// Of what was deleted.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 pub(crate) struct DeletedLabels {
