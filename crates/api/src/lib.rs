@@ -4,6 +4,7 @@ pub mod client;
 pub mod document;
 pub mod event;
 pub mod export;
+pub mod history;
 pub mod job_document;
 pub mod plan;
 pub mod problem;
