@@ -34,7 +34,10 @@ const LAYERS: [Layer; 16] = [
     pure("cloud", &["model"]),
     pure("control", &["model", "scheduler", "planner", "cloud"]),
     pure("simulator", &["model", "scheduler", "planner", "node", "market", "cloud", "control"]),
-    pure("chaos", &["model", "scheduler", "planner", "node", "market", "cloud", "control"]),
+    pure(
+        "chaos",
+        &["model", "scheduler", "planner", "node", "market", "cloud", "control", "simulator"],
+    ),
     shell("api", &["model"]),
     Layer {
         tests_may_use: &["control", "scheduler", "planner", "cloud"],
