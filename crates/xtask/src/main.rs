@@ -1,10 +1,12 @@
-//! Every repeated developer action: `cargo xtask test | check | tidy | bench`.
+//! Every repeated developer action: `cargo xtask test | check | tidy | bench | simulate | mutants`.
 //!
 //! Exit codes: 0 all passed, 1 something failed, 2 usage, 4 a package must be installed first.
 
+mod mutants;
 mod packages;
 mod postgres;
 mod python;
+mod simulate;
 mod steps;
 mod suites;
 mod tidy;
@@ -14,7 +16,7 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
-use crate::steps::say;
+use crate::steps::{Failure, say};
 
 /// Developer actions of Ebbtide.
 #[derive(Parser)]
@@ -38,6 +40,21 @@ enum Action {
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         options: Vec<String>,
     },
+    /// Break the cluster on purpose, one simulated run for each seed.
+    #[command(disable_help_flag = true)]
+    Simulate {
+        /// Passed on; `--help` lists them.
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        options: Vec<String>,
+    },
+    /// Break the product on purpose, and see whether the simulation notices.
+    Mutants {
+        /// Of `tests/mutants`, without `.patch`; all by default.
+        names: Vec<String>,
+        /// Seeds in which each must be noticed.
+        #[arg(long, default_value_t = 2_000)]
+        seeds: u64,
+    },
 }
 
 fn main() -> ExitCode {
@@ -47,9 +64,13 @@ fn main() -> ExitCode {
         Action::Check => suites::check(&root),
         Action::Tidy => suites::tidy(&root),
         Action::Bench { options } => suites::bench(&root, &options),
+        Action::Simulate { options } => simulate::simulate(&root, &options),
+        Action::Mutants { names, seeds } => mutants::mutants(&root, &names, seeds),
     };
     match outcome {
         Ok(()) => ExitCode::SUCCESS,
+        // It was told already.
+        Err(failure @ Failure::Usage) => ExitCode::from(failure.exit_code()),
         Err(failure) => {
             say(format_args!("xtask: {failure}"));
             ExitCode::from(failure.exit_code())

@@ -17,6 +17,8 @@ pub(crate) fn say(line: impl fmt::Display) {
 pub(crate) enum Failure {
     /// Something that was checked is wrong; the text says what to do.
     Failed(String),
+    /// The command line is wrong; the program that it is for has told so.
+    Usage,
     /// A package is missing and only root may install it; the text is the line to run.
     NeedsPackages(String),
 }
@@ -25,6 +27,7 @@ impl Failure {
     pub(crate) fn exit_code(&self) -> u8 {
         match self {
             Self::Failed(_) => 1,
+            Self::Usage => 2,
             Self::NeedsPackages(_) => 4,
         }
     }
@@ -34,6 +37,7 @@ impl fmt::Display for Failure {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Failed(what) => out.write_str(what),
+            Self::Usage => out.write_str("usage, see above"),
             Self::NeedsPackages(line) => {
                 write!(out, "the tests need Debian packages; install them, then run this again:")?;
                 write!(out, "\n  {line}")
@@ -123,6 +127,14 @@ pub(crate) fn run(command: &mut Command, hint: &str) -> Result<(), Failure> {
     } else {
         Err(Failure::Failed(format!("`{}` ended with {status}; {hint}", shown(command))))
     }
+}
+
+/// Runs a command whose output goes to the terminal; answers its exit code, if it has one.
+pub(crate) fn run_to_code(command: &mut Command) -> Result<Option<i32>, Failure> {
+    let status = command.status();
+    status
+        .map(|status| status.code())
+        .map_err(|fault| Failure::Failed(format!("{}: {fault}", shown(command))))
 }
 
 /// Runs a command and gives what it wrote.
