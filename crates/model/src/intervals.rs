@@ -39,7 +39,13 @@ impl IntervalSet {
 
     /// Whether `index` is a member.
     pub fn contains(&self, index: u32) -> bool {
-        self.spans.range(..=index).next_back().is_some_and(|(_, end)| index < *end)
+        self.end_of(index).is_some()
+    }
+
+    /// Where the interval ends that `index` is in.
+    pub fn end_of(&self, index: u32) -> Option<u32> {
+        let (_, end) = self.spans.range(..=index).next_back()?;
+        (index < *end).then_some(*end)
     }
 
     /// The least member of `from..to`.
@@ -133,6 +139,8 @@ mod tests {
                 prop_assert_eq!(set.iter().collect::<Vec<_>>(), model.iter().copied().collect::<Vec<_>>());
                 prop_assert_eq!(usize::try_from(set.len()).unwrap(), model.len());
                 prop_assert_eq!(set.first(), model.first().copied());
+                let end = (from..90).find(|index| !model.contains(index)).filter(|end| *end > from);
+                prop_assert_eq!(set.end_of(from), end);
                 prop_assert_eq!(set.first_in(from, to), model.range(from..to).next().copied());
                 let spans: Vec<_> = set.spans().collect();
                 prop_assert!(spans.windows(2).all(|pair| pair[0].1 < pair[1].0), "spans touch: {:?}", spans);

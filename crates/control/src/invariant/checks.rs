@@ -7,16 +7,17 @@ use std::fmt;
 
 use model::{Change, JobId, World};
 
-use super::placing::Target;
+use super::placing::{Fresh, Target};
 use super::{Invariant, Violation};
 
 /// What the changes of a step break.
 #[derive(Debug, Default)]
 pub(crate) struct Checks {
     found: Vec<Violation>,
-    /// Where the change before this one has placed. What is known of it holds for as long as nothing
-    /// but placements follows: these come many to a node.
-    pub(super) last: Option<Target>,
+    /// Where the change before this one has placed, and what. Both hold for as long as nothing but
+    /// placements follows: these come many to a node, and many of a group.
+    pub(super) target: Option<Target>,
+    pub(super) fresh: Option<Fresh>,
 }
 
 /// What a notice took is queued again so long after its deadline, at the most.
@@ -29,7 +30,8 @@ impl Checks {
             self.placed(world, *attempt, task);
             return;
         }
-        self.last = None;
+        self.target = None;
+        self.fresh = None;
         match change {
             Change::Bound { attempt, task } => self.bound(world, *attempt, task),
             Change::Ended { attempt, placement, end, after, .. } => {

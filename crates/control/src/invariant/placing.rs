@@ -1,7 +1,7 @@
 //! Attempts that begin, and attempts that are bound otherwise.
 
 use model::{
-    AttemptId, GroupId, NodeId, NodeState, Placement, Resources, Task, TaskId, TaskState, World,
+    AttemptId, GroupId, Node, NodeId, Placement, Resources, Task, TaskId, TaskState, World,
 };
 
 use super::Invariant::{
@@ -10,7 +10,7 @@ use super::Invariant::{
 };
 use super::checks::Checks;
 
-/// A node that a group's tasks are placed on, one after the other.
+/// A node that takes work, which a group's tasks are placed on one after the other.
 #[derive(Debug)]
 pub(super) struct Target {
     node: NodeId,
@@ -25,24 +25,47 @@ pub(super) struct Target {
     holding: bool,
 }
 
+/// The tasks `next..end` of a group were never placed.
+#[derive(Debug)]
+pub(super) struct Fresh {
+    group: GroupId,
+    next: u32,
+    end: u32,
+}
+
 impl Checks {
     pub(super) fn placed(&mut self, world: &World, attempt: AttemptId, task: &Task) {
-        self.number(world, attempt, task);
-        if let Some(at) = task.placement() {
-            self.room(world, attempt, task, at);
-        } else {
-            self.broken(StaleChangesNothing, format_args!("{attempt} is placed nowhere"));
+        let Some(at) = task.placement() else {
+            return self.broken(StaleChangesNothing, format_args!("{attempt} is placed nowhere"));
+        };
+        let group = attempt.task.group_id();
+        if !self.is_next(group, attempt, task) {
+            self.number(world, attempt, task);
         }
+        let known = self.target.as_mut().filter(|last| last.node == at.node && last.group == group);
+        if !known.is_some_and(|target| target.takes(task, at)) {
+            self.room(world, attempt, task, at);
+        }
+    }
+
+    /// Whether it is the first attempt of a task that is known to be fresh.
+    fn is_next(&mut self, group: GroupId, attempt: AttemptId, task: &Task) -> bool {
+        let index = attempt.task.index;
+        let within =
+            |fresh: &&mut Fresh| fresh.group == group && (fresh.next..fresh.end).contains(&index);
+        let Some(fresh) = self.fresh.as_mut().filter(within) else { return false };
+        fresh.next = index + 1;
+        attempt.attempt == 1 && task.attempt == 1
     }
 
     /// The number of a new attempt follows on the last; the task has none that is valid.
     fn number(&mut self, world: &World, attempt: AttemptId, task: &Task) {
         let id = attempt.task;
         let Some(group) = world.group(id.group_id()) else {
-            self.absent(world, id, "is placed");
-            return;
+            return self.absent(world, id, "is placed");
         };
-        let former = if group.fresh.contains(id.index) {
+        let former = if let Some(end) = group.fresh.end_of(id.index) {
+            self.fresh = Some(Fresh { group: id.group_id(), next: id.index + 1, end });
             0
         } else {
             match group.tasks.get(&id.index).map(|entry| (entry.state, entry.attempt)) {
@@ -71,61 +94,63 @@ impl Checks {
     /// The node takes work and has room. What is held there was promised room first: the node starts
     /// it without asking.
     fn room(&mut self, world: &World, attempt: AttemptId, task: &Task, at: &Placement) {
-        let (node, group) = (at.node, attempt.task.group_id());
-        let known = self.last.take().filter(|last| last.node == node && last.group == group);
-        let (mut target, sound) = match known {
-            Some(known) => (known, true),
-            None => {
-                let sound = self.takes_work(world, attempt, node);
-                let Some(target) = target(world, group, node) else { return };
-                (target, sound)
-            }
+        self.target = None;
+        let (id, group) = (at.node, attempt.task.group_id());
+        let Some(node) = world.durable.nodes.get(&id) else {
+            let words = format_args!("{attempt} is placed on {id}, which is not here");
+            return self.broken(NothingAfterNotice, words);
         };
+        let sound = self.takes_work(world, attempt, node);
+        let Some(spec) = world.group_spec(group) else { return };
+        let mut target = Target::of(world, node, group, spec.resources);
+        if !target.takes(task, at) {
+            self.no_room(world, attempt, task, at, &target);
+        } else if sound {
+            self.target = Some(target);
+        }
+    }
+
+    /// A fresh placement goes to a node that is ready, stays, and was heard of.
+    fn takes_work(&mut self, world: &World, attempt: AttemptId, node: &Node) -> bool {
+        let id = node.id;
+        if !node.takes_work() {
+            let state = node.state;
+            let until = node.deadline.map_or_else(String::new, |at| format!(" and goes at {at}"));
+            let words = format_args!("{attempt} is placed on {id}, which is {state}{until}");
+            self.broken(NothingAfterNotice, words);
+            return false;
+        }
+        let connected = world.is_connected(id);
+        if !connected {
+            let words = format_args!("{attempt} is placed on {id}, which is suspect");
+            self.broken(NothingAfterNotice, words);
+        }
+        connected
+    }
+
+    /// Says why a node had no room, unless what is held there leaves it.
+    #[cold]
+    fn no_room(
+        &mut self,
+        world: &World,
+        attempt: AttemptId,
+        task: &Task,
+        at: &Placement,
+        target: &Target,
+    ) {
+        let node = at.node;
         let alone = task.counters.runs_alone();
         if target.alone || (alone && (target.busy || target.holding || !at.phase.reserves())) {
             self.beside(world, attempt, node);
         }
-        if at.phase.reserves() {
-            let held = if target.holding { held(world, node) } else { Resources::default() };
-            let Target { free, ask, .. } = target;
-            if !free.holds(&ask) || !(free - held).holds(&ask) {
-                let words = format_args!(
-                    "{attempt} asks for ({ask}) of {node}, where ({free}) is free and ({held}) held"
-                );
-                self.broken(NeverOvercommitted, words);
-            }
-            target.free -= ask;
-            target.busy = true;
-            target.alone |= alone;
-        } else {
-            target.holding = true;
+        let Target { free, ask, .. } = *target;
+        let held = if target.holding { held(world, node) } else { Resources::default() };
+        if at.phase.reserves() && !(free.holds(&ask) && (free - held).holds(&ask)) {
+            let words = format_args!(
+                "{attempt} asks for ({ask}) of {node}, where ({free}) is free and ({held}) held"
+            );
+            self.broken(NeverOvercommitted, words);
         }
-        self.last = sound.then_some(target);
-    }
-
-    /// A fresh placement goes to a node that is ready, stays, and was heard of.
-    fn takes_work(&mut self, world: &World, attempt: AttemptId, id: NodeId) -> bool {
-        match world.durable.nodes.get(&id).map(|node| (node.state, node.deadline)) {
-            Some((NodeState::Ready, None)) if world.is_connected(id) => return true,
-            Some((NodeState::Ready, None)) => {
-                let words = format_args!("{attempt} is placed on {id}, which is suspect");
-                self.broken(NothingAfterNotice, words);
-            }
-            Some((_, Some(deadline))) => {
-                let words =
-                    format_args!("{attempt} is placed on {id}, which has to go at {deadline}");
-                self.broken(NothingAfterNotice, words);
-            }
-            Some((state, None)) => {
-                let words = format_args!("{attempt} is placed on {id}, which is {state}");
-                self.broken(NothingAfterNotice, words);
-            }
-            None => {
-                let words = format_args!("{attempt} is placed on {id}, which is not here");
-                self.broken(NothingAfterNotice, words);
-            }
-        }
-        false
     }
 
     #[cold]
@@ -221,19 +246,39 @@ impl Checks {
     }
 }
 
-/// A node as it is before a placement.
-fn target(world: &World, group: GroupId, id: NodeId) -> Option<Target> {
-    let capacity = world.durable.nodes.get(&id)?.capacity;
-    let ask = world.group_spec(group)?.resources;
-    let mut target =
-        Target { node: id, group, ask, free: capacity, busy: false, alone: false, holding: false };
-    if let Some(load) = world.index.loads.get(&id) {
-        target.free -= load.reserved;
-        target.busy = !load.tasks.is_empty();
-        target.alone = load.alone;
-        target.holding = !load.held.is_empty();
+impl Target {
+    /// A node as it is before a placement.
+    fn of(world: &World, node: &Node, group: GroupId, ask: Resources) -> Self {
+        let (mut free, mut busy, mut alone, mut holding) = (node.capacity, false, false, false);
+        if let Some(load) = world.index.loads.get(&node.id) {
+            free -= load.reserved;
+            busy = !load.tasks.is_empty();
+            alone = load.alone;
+            holding = !load.held.is_empty();
+        }
+        Self { node: node.id, group, ask, free, busy, alone, holding }
     }
-    Some(target)
+
+    /// Whether there is room for one more, and nobody there has to be alone. Where something is held,
+    /// its sum has to be looked at first.
+    fn takes(&mut self, task: &Task, at: &Placement) -> bool {
+        let alone = task.counters.runs_alone();
+        if self.alone {
+            return false;
+        }
+        if !at.phase.reserves() {
+            self.holding = true;
+            return !alone;
+        }
+        let lonely = !self.busy || !alone;
+        if self.holding || !lonely || !self.free.holds(&self.ask) {
+            return false;
+        }
+        self.free -= self.ask;
+        self.busy = true;
+        self.alone = alone;
+        true
+    }
 }
 
 /// What the attempts that a node holds ask for.
