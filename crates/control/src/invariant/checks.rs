@@ -13,7 +13,7 @@ use super::{Invariant, Violation};
 /// What the changes of a step break.
 #[derive(Debug, Default)]
 pub(crate) struct Checks {
-    found: Vec<Violation>,
+    pub(super) found: Vec<Violation>,
     /// Where the change before this one has placed, and what. Both hold for as long as nothing but
     /// placements follows: these come many to a node, and many of a group.
     pub(super) target: Option<Target>,

@@ -4,6 +4,8 @@ mod checks;
 mod machines;
 mod placing;
 mod settling;
+#[cfg(test)]
+mod tests;
 
 use std::fmt;
 

@@ -213,7 +213,8 @@ impl Checks {
             TaskState::Placed(at) => {
                 let (valid, there) = (entry.attempt, at.node);
                 let node = node.map_or_else(|| "no node".to_owned(), |node| node.to_string());
-                let words = format_args!("{attempt} {what} on {node}, and {valid} is on {there}");
+                let words =
+                    format_args!("{attempt} {what} on {node}, and number {valid} is on {there}");
                 self.broken(StaleChangesNothing, words);
             }
             TaskState::Failed(_) => self.absent(world, attempt.task, what),
@@ -239,8 +240,11 @@ impl Checks {
             self.broken(SettledOnce, format_args!("{id} {what}, and has succeeded"));
         } else if group.cancelled.contains(id.index) {
             self.broken(SettledOnce, format_args!("{id} {what}, and is cancelled"));
-        } else {
+        } else if group.fresh.contains(id.index) {
             let words = format_args!("{id} {what}, and was never placed");
+            self.broken(StaleChangesNothing, words);
+        } else {
+            let words = format_args!("{id} {what}, and its group has no such task");
             self.broken(StaleChangesNothing, words);
         }
     }
