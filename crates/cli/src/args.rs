@@ -153,6 +153,12 @@ pub(crate) struct ManagerArgs {
     /// postgres://… or sqlite:FILE; by default a SQLite file in the data folder.
     #[arg(long, value_name = "URL", env = "EBB_DATABASE_URL", hide_env_values = true)]
     pub(crate) database: Option<String>,
+    /// Where workers and clients reach it; by default where it listens.
+    #[arg(long, value_name = "URL")]
+    pub(crate) public_url: Option<String>,
+    /// A folder that all managers of one database share: objects, and the market if there is one.
+    #[arg(long, value_name = "DIR")]
+    pub(crate) shared_dir: Option<PathBuf>,
     /// Who sells machines.
     #[arg(long, value_enum, default_value_t)]
     pub(crate) cloud: CloudKind,

@@ -16,6 +16,8 @@ pub struct Config {
     pub listen: Listen,
     /// Where tokens, objects, the SQLite file and the market are.
     pub data_dir: PathBuf,
+    /// Where objects are, which all replicas of a database must see; by default the data folder.
+    pub shared_dir: Option<PathBuf>,
     /// `sqlite:PATH` or `postgres://…`; by default a file in the data folder.
     pub database: Option<String>,
     /// Where it answers, as others see it; by default the address that it listens on.
@@ -40,6 +42,7 @@ impl Config {
         Self {
             listen: Listen::default(),
             data_dir: data_dir.into(),
+            shared_dir: None,
             database: None,
             public_url: None,
             runtime_dir: None,
@@ -60,7 +63,7 @@ impl Config {
 
     /// The object store's folder.
     pub fn objects_dir(&self) -> PathBuf {
-        self.data_dir.join("objects")
+        self.shared_dir.as_ref().unwrap_or(&self.data_dir).join("objects")
     }
 }
 

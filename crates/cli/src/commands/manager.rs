@@ -3,14 +3,15 @@
 use std::fs::DirBuilder;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
-use manager::market::{MarketCloud, MarketConfig, MarketError, Weather};
+use manager::market::{MarketCloud, MarketConfig, MarketError, SharedMarket, Weather};
 use manager::{CloudChoice, Config, Listen, StartError};
 use serde::Serialize;
 use tracing::info;
 
 use crate::args::{self, CloudKind, ManagerArgs};
-use crate::discovery::Surroundings;
+use crate::discovery::{self, Surroundings};
 use crate::error::{Exit, Failure, Kind};
 use crate::output::{Answer, Look, Screen};
 use crate::signals::Signals;
@@ -85,7 +86,15 @@ pub(crate) enum Machines {
 /// A manager in this process, with the market if it has one.
 pub(crate) struct Here {
     manager: manager::Manager,
-    market: Option<MarketCloud>,
+    market: Option<Market>,
+}
+
+/// Whose the market is.
+enum Market {
+    /// This manager's alone.
+    Own(MarketCloud),
+    /// That of whoever leads.
+    Shared(SharedMarket),
 }
 
 impl Here {
@@ -97,6 +106,8 @@ impl Here {
     ) -> Result<Self, Failure> {
         let mut config = Config::new(data_dir);
         config.database.clone_from(&args.database);
+        config.public_url = args.public_url.as_deref().map(discovery::checked).transpose()?;
+        config.shared_dir = args.shared_dir.as_deref().map(shared_dir).transpose()?;
         config.runtime_dir = around.runtime_dir.as_ref().map(|dir| dir.join("ebb"));
         if let Some(address) = args.listen {
             config.listen = Listen { address, or_next: false };
@@ -121,10 +132,17 @@ impl Here {
             None => None,
             Some((weather, machines)) => Some(open_market(&config, weather, machines).await?),
         };
-        if let Some(market) = &market {
-            config.cloud = CloudChoice::Market(market.clone());
+        match &market {
+            None => {}
+            Some(Market::Own(market)) => config.cloud = CloudChoice::Market(market.clone()),
+            Some(Market::Shared(market)) => {
+                config.cloud = CloudChoice::Other(Arc::new(market.clone()));
+            }
         }
         let manager = manager::run(config).await.map_err(|error| start_failure(&error))?;
+        if let Some(Market::Shared(market)) = &market {
+            market.point_to(manager.url()).await;
+        }
         Ok(Self { manager, market })
     }
 
@@ -140,8 +158,12 @@ impl Here {
     pub(crate) async fn end(self, machines: Machines) {
         let Self { manager, market } = self;
         let close = async |end: bool| {
-            let Some(market) = &market else { return };
-            match market.shutdown(end).await {
+            let closed = match &market {
+                None => return,
+                Some(Market::Own(market)) => market.shutdown(end).await,
+                Some(Market::Shared(market)) => market.shutdown(end).await,
+            };
+            match closed {
                 Ok(()) => info!(end, "the market is closed"),
                 Err(error) => tracing::error!(%error, "the market did not end in order"),
             }
@@ -160,11 +182,7 @@ impl Here {
     }
 }
 
-async fn open_market(
-    config: &Config,
-    weather: Weather,
-    machines: u32,
-) -> Result<MarketCloud, Failure> {
+async fn open_market(config: &Config, weather: Weather, machines: u32) -> Result<Market, Failure> {
     let program = std::env::current_exe()
         .map_err(|fault| Failure::local(format!("cannot find our own program: {fault}")))?;
     let objects = config.objects_dir();
@@ -172,15 +190,26 @@ async fn open_market(
         Failure::usage(format!("the folder {} has no UTF-8 name", objects.display()))
     })?;
     let words = ["worker", "--objects", objects, "--orphan-after", ORPHAN_AFTER];
-    let opened = MarketCloud::open(MarketConfig {
-        data_dir: config.data_dir.clone(),
+    let market = MarketConfig {
+        data_dir: config.shared_dir.as_ref().unwrap_or(&config.data_dir).clone(),
         program,
         arguments: words.map(str::to_owned).to_vec(),
         manager_url: None,
         weather,
         max_machines: machines,
-    });
-    opened.await.map_err(|error| market_failure(&error))
+    };
+    if config.shared_dir.is_some() {
+        return Ok(Market::Shared(SharedMarket::new(market)));
+    }
+    let opened = MarketCloud::open(market).await;
+    opened.map(Market::Own).map_err(|error| market_failure(&error))
+}
+
+/// A folder that is there, or is made now, by its one name.
+fn shared_dir(dir: &Path) -> Result<PathBuf, Failure> {
+    let made = DirBuilder::new().recursive(true).mode(0o700).create(dir);
+    made.and_then(|()| dir.canonicalize())
+        .map_err(|fault| Failure::usage(format!("cannot use {}: {fault}", dir.display())))
 }
 
 fn start_failure(error: &StartError) -> Failure {
@@ -213,6 +242,8 @@ mod tests {
             listen: None,
             data_dir: None,
             database: None,
+            public_url: None,
+            shared_dir: None,
             cloud: CloudKind::Aws,
             seed: 1,
         };

@@ -11,6 +11,7 @@ mod keeper;
 mod machine;
 mod processes;
 mod record;
+mod shared;
 #[cfg(test)]
 mod tests;
 
@@ -22,6 +23,8 @@ pub use ::market::{Drill, Weather};
 use cloud::{Answer, Cloud, CloudError, Identity, Launched, Received};
 use model::{InstanceId, Intent, Machine, Offer};
 use tokio::sync::{mpsc, oneshot, watch};
+
+pub use shared::SharedMarket;
 
 use keeper::{Ask, Keeper};
 
