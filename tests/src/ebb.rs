@@ -130,6 +130,18 @@ impl Scratch {
         worker
     }
 
+    /// Starts `ebb worker` with a token that joins more than once, and does not wait for it.
+    ///
+    /// # Panics
+    /// When it cannot be started.
+    pub fn start_worker(&self, manager: &str, token: &str, name: &str, objects: &Path) -> Worker {
+        let mut command = self.ebb(&["worker", "--manager", manager, "--name", name]);
+        command.args(["--cpu", "2", "--memory", "4GiB", "--log-format", "json"]);
+        command.arg("--data-dir").arg(self.path().join(name)).arg("--objects").arg(objects);
+        command.env("EBB_JOIN_TOKEN", token);
+        Worker { child: start(&mut command, &fresh_name(self.path(), name)) }
+    }
+
     async fn join_token(&self, server: &Server) -> String {
         let mut command = self.ebb(&["token", "create", "--join", "--output", "json"]);
         command.env("EBB_URL", server.rest().url()).env("EBB_TOKEN", server.rest().token());
@@ -216,6 +228,22 @@ impl Worker {
     /// Sends it a signal.
     pub fn signal(&self, signal: Signal) {
         send(&self.child, signal);
+    }
+
+    /// Whether it has not ended yet.
+    pub fn runs(&mut self) -> bool {
+        matches!(self.child.try_wait(), Ok(None))
+    }
+
+    /// Kills its digester, and nothing else, with -9.
+    pub fn kill(mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+
+    /// Waits for its end.
+    pub async fn ended(&mut self) -> ExitStatus {
+        until("the worker ends", async || self.child.try_wait().ok().flatten()).await
     }
 
     /// Kills the machine that it stands for: it and everything below it.

@@ -344,7 +344,7 @@ fn bill(seen: &Seen<'_>, breaches: &mut Vec<Breach>) {
     }
     let mut by_jobs = MicroUsd(0);
     for detail in seen.jobs.values() {
-        by_jobs = by_jobs + detail.cost_micro_usd;
+        by_jobs += detail.cost_micro_usd;
     }
     let by_tasks = cost.task_micro_usd + cost.waste_micro_usd;
     if seen.workload.alone && by_jobs != by_tasks {
