@@ -6,6 +6,8 @@ use std::sync::Arc;
 use control::Joiner;
 use model::{AttemptId, GroupSpec, InventoryItem, NodeId, NodeNotice, Resources, Transition};
 
+use crate::Dice;
+
 /// What happens to a machine.
 #[derive(Debug, Clone)]
 pub enum Happening {
@@ -61,6 +63,8 @@ pub enum Effect {
         /// Of which node.
         node: NodeId,
     },
+    /// It turns itself off: nobody wants it, or no manager was there for too long.
+    PowersOff,
 }
 
 /// What a digester says to a manager.
@@ -155,4 +159,50 @@ pub struct Assignment {
     pub held: bool,
     /// What to run.
     pub spec: Arc<GroupSpec>,
+}
+
+/// A machine.
+#[derive(Debug)]
+pub struct Machine {
+    who: Joiner,
+    capacity: Resources,
+    seed: u64,
+}
+
+impl Machine {
+    /// One that is off, with an empty disk.
+    pub fn new(who: Joiner, capacity: Resources, seed: u64) -> Self {
+        Self { who, capacity, seed }
+    }
+
+    /// Something happens to it.
+    pub fn happen(&mut self, happening: Happening, now_ms: u64, dice: &mut Dice) -> Vec<Effect> {
+        let _ = (happening, now_ms, dice, &self.who, self.capacity, self.seed);
+        Vec::new()
+    }
+
+    /// In a word: off, joining, idle, holding, running, leaving, hung or down.
+    pub fn state(&self) -> &'static str {
+        "off"
+    }
+
+    /// Attempts whose processes live.
+    pub fn running(&self) -> Vec<AttemptId> {
+        Vec::new()
+    }
+
+    /// Whether it has power.
+    pub fn is_on(&self) -> bool {
+        false
+    }
+
+    /// The node that it has joined as.
+    pub fn node(&self) -> Option<NodeId> {
+        None
+    }
+
+    /// The session of its spool, once its digester has begun.
+    pub fn session(&self) -> Option<u64> {
+        None
+    }
 }
