@@ -78,6 +78,27 @@ fn a_report_with_an_old_number_changes_nothing() {
 }
 
 #[test]
+fn what_is_silent_at_its_deadline_is_queued_at_it() {
+    let mut cluster = Cluster::new();
+    cluster.offers(vec![offer("a", 70_000)]);
+    cluster.submit(1, job(1, 1_000));
+    cluster.plan();
+    let node = cluster.boot("i-1", 2_000);
+    cluster.start(node, [0]);
+    cluster.notice("i-1", NoticeKind::Interruption, 5_000);
+    cluster.forget();
+    cluster.pass(4_999);
+    cluster.pass(1);
+    insta::assert_snapshot!(cluster.story(), @"
+    5999 
+    6000 
+           $0.000024 for node1: Waste
+           0.1 interrupted, then ready
+           node1 retiring: notice
+    ");
+}
+
+#[test]
 fn a_notice_is_a_deadline() {
     let mut cluster = Cluster::new();
     cluster.offers(vec![offer("a", 70_000), offer("b", 75_000)]);

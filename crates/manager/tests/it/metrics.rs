@@ -77,6 +77,7 @@ async fn what_happens_is_counted() {
         (r#"ebb_jobs{state="active"}"#, 1.0),
         (r#"ebb_nodes{state="ready"}"#, 1.0),
         ("ebb_leader_term", 1.0),
+        (r#"ebb_invariant_violations_total{invariant="never-overcommitted"}"#, 0.0),
         ("ebb_database_round_trips_total", 1.0),
     ] {
         let value = sample(&text, name).unwrap_or_else(|| panic!("no {name} in\n{text}"));
