@@ -9,7 +9,6 @@ const MACHINE: &[&str] = &["joining", "idle", "holding", "running", "leaving"];
 /// One that has joined.
 const JOINED: &[&str] = &["idle", "holding", "running", "leaving"];
 
-
 const MANAGER: &[&str] = &["standing-by", "leading", "committing"];
 const LEADER: &[&str] = &["leading", "committing"];
 

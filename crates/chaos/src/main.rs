@@ -46,7 +46,7 @@ fn simulate(options: &Options) -> io::Result<bool> {
             writeln!(out, "{}", report::json(&tally, took, smallest.flatten().as_ref()))?;
         }
         Format::Table => {
-            for (seed, log) in &tally.logs {
+            if let Some((seed, log)) = &tally.log {
                 writeln!(out, "log of seed {seed}:")?;
                 for line in log {
                     writeln!(out, "{line}")?;

@@ -27,7 +27,7 @@ pub(crate) struct Options {
     /// Shrink the faults of the first seed that fails.
     #[arg(long)]
     pub(crate) minimise: bool,
-    /// Print what happened: of the seeds that fail, or of the only one.
+    /// Print what happened: in the first seed that fails, or in the only one.
     #[arg(long)]
     pub(crate) log: bool,
     /// Threads; all cores by default.

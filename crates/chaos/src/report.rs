@@ -110,10 +110,8 @@ pub(crate) fn json(tally: &Tally, took: Duration, smallest: Option<&Smallest>) -
         .collect();
     let Coverage { silent, unseen } = Coverage::of(&tally.fired, &tally.enabled);
     let silent: Vec<_> = silent.iter().map(|fault| fault.id()).collect();
-    let unseen: Vec<_> = unseen
-        .iter()
-        .map(|(fault, state)| json!({"fault": fault.id(), "state": state}))
-        .collect();
+    let unseen: Vec<_> =
+        unseen.iter().map(|(fault, state)| json!({"fault": fault.id(), "state": state})).collect();
     json!({
         "seeds": tally.seeds,
         "failures": failures,

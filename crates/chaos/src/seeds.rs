@@ -51,8 +51,9 @@ pub(crate) struct Tally {
     pub(crate) seeds: u64,
     /// By seed.
     pub(crate) failures: Vec<Failure>,
-    /// Of those that failed, or of the only one; when they were asked for.
-    pub(crate) logs: BTreeMap<u64, Vec<String>>,
+    /// What happened in the first seed that failed, or in the only one; when it was asked for. A day
+    /// has millions of lines.
+    pub(crate) log: Option<(u64, Vec<String>)>,
     pub(crate) fired: BTreeMap<(Fault, &'static str), u64>,
     /// Faults that some plan allowed.
     pub(crate) enabled: BTreeSet<Fault>,
@@ -95,7 +96,8 @@ where
             let begin_us = cpu_us();
             let outcome = caught(run, &plan);
             tally.cpu_us.push(cpu_us().saturating_sub(begin_us));
-            let failure = outcome.breach.clone().map(|breach| Failure { plan: plan.clone(), breach });
+            let failure =
+                outcome.breach.clone().map(|breach| Failure { plan: plan.clone(), breach });
             if let Some(failure) = &failure {
                 watch.failed(failure);
                 let failures = failed.fetch_add(1, Ordering::SeqCst) + 1;
@@ -129,8 +131,8 @@ where
 impl Tally {
     fn add(&mut self, plan: Plan, outcome: Outcome, failure: Option<Failure>, only_one: bool) {
         self.seeds += 1;
-        if !outcome.log.is_empty() && (failure.is_some() || only_one) {
-            self.logs.insert(plan.seed, outcome.log);
+        if !outcome.log.is_empty() && (failure.is_some() || only_one) && self.log.is_none() {
+            self.log = Some((plan.seed, outcome.log));
         }
         self.failures.extend(failure);
         self.enabled.extend(plan.faults);
@@ -146,7 +148,10 @@ impl Tally {
     fn merge(&mut self, other: Self) {
         self.seeds += other.seeds;
         self.failures.extend(other.failures);
-        self.logs.extend(other.logs);
+        let first = |log: &Option<(u64, _)>| log.as_ref().map_or(u64::MAX, |(seed, _)| *seed);
+        if first(&other.log) < first(&self.log) {
+            self.log = other.log;
+        }
         self.enabled.extend(other.enabled);
         for (what, count) in other.fired {
             *self.fired.entry(what).or_default() += count;
@@ -249,7 +254,7 @@ mod tests {
         assert_eq!(sums, (50, 50_000, 150, 200, 50));
         let faults: usize = (100..150).map(|seed| Plan::of_seed(seed).faults.len()).sum();
         assert_eq!(tally.fired.values().sum::<u64>(), 2 * u64::try_from(faults).expect("few"));
-        assert!(tally.failures.is_empty() && tally.logs.is_empty() && tally.cpu_us.len() == 50);
+        assert!(tally.failures.is_empty() && tally.log.is_none() && tally.cpu_us.len() == 50);
     }
 
     #[test]
@@ -257,7 +262,7 @@ mod tests {
         let run = |plan: &Plan| outcome(plan, Some(Invariant::SettledOnce));
         let tally = over(&seeds(50, 1), &run, &Plan::of_seed, &Nobody);
         assert_eq!((tally.seeds, tally.failures.len()), (3, 3));
-        assert_eq!(tally.logs.keys().copied().collect::<Vec<_>>(), [100, 101, 102]);
+        assert_eq!(tally.log, Some((100, vec!["100".to_owned()])));
     }
 
     #[test]
