@@ -14,6 +14,7 @@ use nix::unistd::Pid;
 use node::ExitStatus;
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::UnixStream;
+use tokio::net::unix::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 
 use crate::files::Files;
@@ -57,7 +58,7 @@ impl Runtime {
     ) -> io::Result<(Self, Hello)> {
         let mut child = None;
         let found = tokio::time::timeout(PATIENCE, greet(&recipe.files.socket())).await;
-        let (stream, hello) = match found {
+        let ((read, write), hello) = match found {
             Ok(Ok(greeted)) => greeted,
             Ok(Err(_)) => {
                 child = Some(start(recipe)?);
@@ -74,9 +75,8 @@ impl Runtime {
             return Err(io::Error::new(io::ErrorKind::InvalidData, "the spawner said no hello"));
         };
         let (orders, queue) = unbounded_channel();
-        let (read, write) = stream.into_inner().into_split();
         tokio::spawn(speak(write, queue));
-        tokio::spawn(listen(BufReader::with_capacity(1 << 16, read), generation, events.clone()));
+        tokio::spawn(listen(read, generation, events.clone()));
         Ok((Self { orders, pid, child }, Hello { running, exited }))
     }
 
@@ -141,17 +141,19 @@ fn start(recipe: &Recipe) -> io::Result<std::process::Child> {
         .spawn()
 }
 
-type Greeted = (BufReader<UnixStream>, Said);
+/// The way in keeps its buffer: what the spawner says right behind its hello is in there.
+type Ways = (BufReader<OwnedReadHalf>, OwnedWriteHalf);
+type Greeted = (Ways, Said);
 
 async fn greet(socket: &Path) -> io::Result<Greeted> {
-    let stream = UnixStream::connect(within_limit(socket)?.path()).await?;
-    let mut stream = BufReader::new(stream);
+    let (read, write) = UnixStream::connect(within_limit(socket)?.path()).await?.into_split();
+    let mut read = BufReader::with_capacity(1 << 16, read);
     let mut line = Vec::new();
-    (&mut stream).take(MAX_LINE_BYTES).read_until(b'\n', &mut line).await?;
+    (&mut read).take(MAX_LINE_BYTES).read_until(b'\n', &mut line).await?;
     if line.is_empty() {
         return Err(io::ErrorKind::UnexpectedEof.into());
     }
-    Ok((stream, serde_json::from_slice(&line)?))
+    Ok(((read, write), serde_json::from_slice(&line)?))
 }
 
 async fn greet_patiently(
@@ -197,7 +199,7 @@ pub(crate) fn within_limit(socket: &Path) -> io::Result<SocketPath> {
     Ok(SocketPath { path, _folder: Some(folder) })
 }
 
-async fn speak(mut to: tokio::net::unix::OwnedWriteHalf, mut queue: UnboundedReceiver<Vec<u8>>) {
+async fn speak(mut to: OwnedWriteHalf, mut queue: UnboundedReceiver<Vec<u8>>) {
     while let Some(mut bytes) = queue.recv().await {
         while let Ok(more) = queue.try_recv() {
             bytes.extend_from_slice(&more);
@@ -265,4 +267,42 @@ pub(crate) fn load_milli() -> u32 {
     let (whole, hundredths) = first.split_once('.').unwrap_or((first, "0"));
     let number = |text: &str| text.parse::<u64>().unwrap_or(0);
     (number(whole) * 1000 + number(hundredths) * 10).clamped()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write;
+    use std::os::unix::net::UnixListener;
+
+    use model::{JobId, TaskId};
+    use node::Exit;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn an_exit_right_behind_the_hello_is_heard() {
+        let dir = tempfile::tempdir().unwrap();
+        let files = Files::open(dir.path()).unwrap();
+        let listener = UnixListener::bind(files.socket()).unwrap();
+        let attempt = TaskId { job: JobId::from_number(1), group: 0, index: 0 }.attempt(1);
+        let child = protocol::Child { attempt, pid: 1, age_ms: 0 };
+        let hello = Said::Hello { pid: 1, running: vec![child], exited: vec![] };
+        let exit = Exit { status: ExitStatus::Code(0), run_ms: 1, signalled: false, alone: true };
+        // Both in one piece, as when a task ends while a new digester is greeted.
+        let mut said = protocol::line(&hello).unwrap();
+        said.extend(protocol::line(&Said::Exited(vec![(attempt, exit)])).unwrap());
+        let spawner = std::thread::spawn(move || {
+            let (mut digester, _) = listener.accept().unwrap();
+            digester.write_all(&said).unwrap();
+            digester
+        });
+        let recipe = Recipe { command: vec![], files, orphan_after: PATIENCE };
+        let (events, mut heard) = unbounded_channel();
+        let (runtime, hello) = Runtime::connect(&recipe, 0, &events).await.unwrap();
+        assert_eq!(hello.running.len(), 1);
+        let heard = tokio::time::timeout(PATIENCE, heard.recv()).await.unwrap();
+        let Some(Event::Spawner(0, Said::Exited(exits))) = heard else { panic!("not the exit") };
+        assert_eq!(exits, [(attempt, exit)]);
+        drop((runtime, spawner.join().unwrap()));
+    }
 }
