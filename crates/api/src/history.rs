@@ -67,6 +67,9 @@ pub struct Workload {
     pub notes_runs: bool,
     /// Nobody else uses this cluster: all jobs are in this history.
     pub alone: bool,
+    /// The end was looked at when idle machines had had time to be given back: one that is there
+    /// still is left.
+    pub all_retired: bool,
 }
 
 /// A submit.

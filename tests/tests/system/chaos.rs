@@ -10,7 +10,7 @@ mod cluster;
 mod gather;
 mod torment;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -36,7 +36,7 @@ pub(crate) struct Log {
 }
 
 impl Log {
-    fn new(path: &PathBuf) -> Self {
+    fn new(path: &Path) -> Self {
         let writer = Writer::create(path).expect("a history");
         let lines = Arc::new(Mutex::new((writer, Vec::new())));
         Self { lines, start: Instant::now() }
@@ -75,7 +75,12 @@ async fn a_cluster_that_is_broken_on_purpose_keeps_its_promises_postgres() {
     let kept = std::env::var_os("EBB_CHAOS_HISTORY").map(PathBuf::from);
     let path = kept.unwrap_or_else(|| cluster.path().join("history.jsonl"));
     let log = Log::new(&path);
-    log.note(Record::Workload(Workload { never_fails: true, notes_runs: true, alone: true }));
+    log.note(Record::Workload(Workload {
+        never_fails: true,
+        notes_runs: true,
+        alone: true,
+        all_retired: true,
+    }));
     let mut clients = Clients::start(&cluster, &log, &dice).await;
     let mut tormentor = Tormentor::new(&dice, &log);
     tormentor.rage(&mut cluster, length).await;

@@ -1,10 +1,12 @@
 //! `ebb demo`: a real job through real interruptions, checked by its own summary.
 
+use std::path::PathBuf;
 use std::time::Duration;
 
+use api::history::{self, Record};
 use nix::sys::signal::Signal;
 use serde_json::Value;
-use system_tests::{Database, LIMIT, Scratch, until};
+use system_tests::{Database, LIMIT, Scratch, until, until_within};
 
 /// A debug build does the heavy tasks' compression slowly.
 const DEMO: Duration = Duration::from_secs(150);
@@ -31,6 +33,38 @@ async fn the_demo_settles_everything_and_tells_so() {
     assert!(number("wall_ms") > 0, "{told:#}");
     assert!(told["verified"] == Value::Bool(true) || number("verified") == 60, "{told:#}");
     nothing_is_left(&scratch).await;
+}
+
+#[tokio::test]
+async fn the_demo_writes_down_what_it_saw() {
+    let scratch = Scratch::new(Database::Sqlite);
+    let demo = scratch.start(&["demo", "--tasks", "40", "--keep", "--output", "json"]);
+    let folder = until_within(DEMO, "the demo tells that it is done", async || {
+        demo.stderr().contains("EBB_DATA_DIR=").then(|| demo_folder(&scratch))
+    })
+    .await;
+    let records = history::read(&folder.join("history.jsonl")).expect("a history");
+    assert_eq!(history::check(&records), []);
+    let count = |is: fn(&Record) -> bool| records.iter().filter(|record| is(record)).count();
+    assert_eq!(count(|record| matches!(record, Record::Accepted(_) | Record::Job(_))), 2);
+    assert_eq!(count(|record| matches!(record, Record::Task(_))), 40);
+    assert!(count(|record| matches!(record, Record::Ran(_))) >= 40);
+    assert!(count(|record| matches!(record, Record::Event(_))) > 120);
+    // The same without what one task wrote: the checker is not blind to this history.
+    let mut torn = records.clone();
+    let last = torn.iter().rposition(|record| matches!(record, Record::Ran(_))).expect("runs");
+    torn.remove(last);
+    assert_eq!(history::check(&torn).len(), 1);
+    demo.signal(Signal::SIGINT);
+    let demo = demo.ended(LIMIT).await;
+    assert_eq!(demo.code, Some(0), "{demo:#?}");
+    nothing_is_left(&scratch).await;
+}
+
+fn demo_folder(scratch: &Scratch) -> PathBuf {
+    let entries = std::fs::read_dir(scratch.path().join("tmp")).expect("a folder");
+    let mut paths = entries.flatten().map(|entry| entry.path());
+    paths.find(|path| path.join("history.jsonl").exists()).expect("the demo's folder")
 }
 
 #[tokio::test]

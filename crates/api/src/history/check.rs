@@ -320,7 +320,7 @@ fn after_notice(seen: &Seen<'_>, breaches: &mut Vec<Breach>) {
 fn machines(seen: &Seen<'_>, breaches: &mut Vec<Breach>) {
     for node in &seen.nodes {
         let ended = matches!(node.state.as_str(), "gone" | "launch-failed" | "launched");
-        if node.pool.is_some() && !ended {
+        if seen.workload.all_retired && node.pool.is_some() && !ended {
             let name = node.name.as_deref().unwrap_or(&node.id);
             let words = format!("{name} is {} at the end", node.state);
             breaches.push(Breach::new("no-leaked-machine", words));

@@ -157,7 +157,12 @@ fn good() -> Vec<Record> {
         ..CostView::default()
     };
     vec![
-        Record::Workload(Workload { never_fails: true, notes_runs: true, alone: true }),
+        Record::Workload(Workload {
+            never_fails: true,
+            notes_runs: true,
+            alone: true,
+            all_retired: true,
+        }),
         Record::Stream(StreamBegun { stream: 0 }),
         Record::Sent(Sent { at_ms: 0, key: Some("k".into()), tasks: 2 }),
         accepted(job()),
@@ -425,7 +430,7 @@ fn a_history_survives_its_file() {
     }
     writer.flush().expect("flushed");
     assert_eq!(read(&path).expect("read"), good());
-    std::fs::write(&path, "{\"workload\":{\"never_fails\":true}}\n").expect("written");
+    std::fs::write(&path, "{\"workload\":{\"never_fails\":1}}\n").expect("written");
     assert!(matches!(read(&path), Err(HistoryError::Line { line: 1, .. })));
     std::fs::remove_dir_all(&folder).expect("removed");
 }

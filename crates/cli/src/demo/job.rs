@@ -1,5 +1,7 @@
 //! The demo's job: two groups of shell scripts over coreutils, and how their results read.
 
+use std::path::Path;
+
 use model::JobSpec;
 use serde_json::{Value, json};
 
@@ -16,18 +18,26 @@ pub(crate) const DIGEST: u16 = 0;
 /// The ordinal of the group with one task a bundle of folders.
 pub(crate) const PACK: u16 = 1;
 
+/// Notes a run in a file of the task's own, as `api::history` reads it: by the host's clock since
+/// its boot, which needs no further process.
+const NOTE: &str = r#"set -eu
+note() { read -r up rest < /proc/uptime; echo "$1 $EBB_ATTEMPT $up" >> "$RUNS/$EBB_TASK_ID"; }
+note start
+"#;
+
 /// Prints `HASH - LINES BYTES` of a file and keeps it, packed.
-const DIGEST_SCRIPT: &str = r#"set -eu
+const DIGEST_SCRIPT: &str = r#"
 exec < "$CORPUS/$EBB_ITEM"
 sum=$(sha256sum < "$CORPUS/$EBB_ITEM")
 size=$(wc -l -c < "$CORPUS/$EBB_ITEM")
 gzip -n -c > "$EBB_OUTPUT_DIR/packed.gz"
 echo "$sum $size"
+note end
 "#;
 
 /// Packs the files of some folders as hard as gzip can, unpacks that again and prints
 /// `HASH - LINES BYTES` of what came out.
-const PACK_SCRIPT: &str = r#"set -eu
+const PACK_SCRIPT: &str = r#"
 packed=$PWD/bundle.gz
 cd "$CORPUS"
 printf '%s\n' "$EBB_ITEM" | while IFS= read -r folder; do
@@ -37,15 +47,21 @@ sum=$(gzip -dc "$packed" | sha256sum)
 size=$(gzip -dc "$packed" | wc -l -c)
 rm "$packed"
 echo "$sum $size"
+note end
 "#;
 
-/// The document for `POST /v1/jobs`.
-pub(crate) fn document(corpus: &Corpus) -> Result<Value, Failure> {
-    let root = corpus.root.to_str().ok_or_else(|| {
-        Failure::usage(format!("the folder {} has no UTF-8 name", corpus.root.display()))
-    })?;
+/// The document for `POST /v1/jobs`; tasks note their runs in a folder that is there.
+pub(crate) fn document(corpus: &Corpus, runs: &Path) -> Result<Value, Failure> {
+    let text = |folder: &Path| {
+        let name = folder.to_str().map(str::to_owned);
+        name.ok_or_else(|| {
+            Failure::usage(format!("the folder {} has no UTF-8 name", folder.display()))
+        })
+    };
+    let (root, runs) = (text(&corpus.root)?, text(runs)?);
+    let script = |script: &str| format!("{NOTE}{script}");
     let bundles: Vec<_> = corpus.bundles.iter().map(|folders| folders.join("\n")).collect();
-    let env = json!({"CORPUS": root, "PATH": "/usr/local/bin:/usr/bin:/bin"});
+    let env = json!({"CORPUS": root, "RUNS": runs, "PATH": "/usr/local/bin:/usr/bin:/bin"});
     let document = json!({
         "name": "demo",
         "labels": {"origin": "demo"},
@@ -53,7 +69,7 @@ pub(crate) fn document(corpus: &Corpus) -> Result<Value, Failure> {
             {
                 "name": "digest",
                 "items": corpus.files,
-                "command": ["sh", "-c", DIGEST_SCRIPT],
+                "command": ["sh", "-c", script(DIGEST_SCRIPT)],
                 "env": env,
                 "outputs": [OUTPUT],
                 "resources": {"cpu": "250m", "memory": "32MiB"},
@@ -62,7 +78,7 @@ pub(crate) fn document(corpus: &Corpus) -> Result<Value, Failure> {
             {
                 "name": "pack",
                 "items": bundles,
-                "command": ["sh", "-c", PACK_SCRIPT],
+                "command": ["sh", "-c", script(PACK_SCRIPT)],
                 "env": env,
                 "resources": {"cpu": "1", "memory": "64MiB"},
                 "expect": "10s",
@@ -111,13 +127,16 @@ mod tests {
         let corpus = gather(Some(&folder.path().join("corpus")), size, folder.path());
         let corpus = corpus.expect("a corpus");
         let sums = sums::of_corpus(&corpus).expect("read");
-        let document = document(&corpus).expect("right");
+        let document = document(&corpus, folder.path()).expect("right");
         for (group, sums) in [(0, &sums.files), (1, &sums.bundles)] {
             let group = &document["group"][group];
             for (item, sum) in group["items"].as_array().expect("items").iter().zip(sums) {
                 let output = Command::new("sh")
                     .args(["-c", group["command"][2].as_str().expect("a script")])
                     .env("CORPUS", group["env"]["CORPUS"].as_str().expect("a folder"))
+                    .env("RUNS", folder.path())
+                    .env("EBB_ATTEMPT", "job_7.0.0.1")
+                    .env("EBB_TASK_ID", "noted")
                     .env("EBB_ITEM", item.as_str().expect("text"))
                     .env("EBB_OUTPUT_DIR", folder.path())
                     .current_dir(folder.path())
@@ -127,6 +146,9 @@ mod tests {
                 assert_eq!(result(&text).as_ref(), Some(sum), "{item}");
             }
         }
+        let noted = std::fs::read_to_string(folder.path().join("noted")).expect("noted");
+        let count = |what: &str| noted.lines().filter(|line| line.starts_with(what)).count();
+        assert_eq!((count("start job_7.0.0.1 "), count("end job_7.0.0.1 ")), (6, 6));
     }
 
     #[test]

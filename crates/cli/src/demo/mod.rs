@@ -7,6 +7,7 @@
 mod cluster;
 mod corpus;
 mod folder;
+mod history;
 mod job;
 mod progress;
 mod report;
@@ -24,6 +25,7 @@ use tracing::{info, warn};
 
 use cluster::Cluster;
 use corpus::{Corpus, Size};
+use history::History;
 use progress::{Look, Progress};
 use report::Report;
 use sums::Sums;
@@ -80,6 +82,7 @@ async fn in_folder(screen: Screen, args: &args::Demo, folder: &Path) -> Result<E
     };
     if args.keep {
         // The cluster goes on: only its strays are told.
+        done.check_history();
         let report = done.report(start.elapsed());
         let next = next_with(&cluster, done.job);
         tell(screen, &report, &done.findings, &next)?;
@@ -95,6 +98,7 @@ async fn in_folder(screen: Screen, args: &args::Demo, folder: &Path) -> Result<E
         return Ok(Exit::Signal(signal));
     }
     done.leaked.extend(left);
+    done.check_history();
     let report = done.report(start.elapsed());
     tell(screen, &report, &done.findings, &next_without())?;
     Ok(exit_of(&report))
@@ -154,13 +158,17 @@ struct Done {
     cost: CostView,
     findings: Findings,
     leaked: BTreeSet<String>,
+    history: History,
 }
 
 /// Submits, watches and checks.
 async fn work(screen: Screen, cluster: &Cluster, corpus: Corpus) -> Result<Done, Failure> {
     let remote = cluster.remote()?;
-    let document = job::document(&corpus)?;
+    let history = History::begin(&remote, cluster.folder()).await?;
+    let document = job::document(&corpus, &history.runs())?;
+    history.sent((corpus.files.len() + corpus.bundles.len()).clamped());
     let submitted = remote.submit(&document, None).await?;
+    history.accepted(&submitted);
     // Machines boot meanwhile: the time costs nothing.
     let sums: JoinHandle<std::io::Result<Sums>> =
         tokio::task::spawn_blocking(move || sums::of_corpus(&corpus));
@@ -177,7 +185,8 @@ async fn work(screen: Screen, cluster: &Cluster, corpus: Corpus) -> Result<Done,
     info!(strays = leaked.len(), "machines are given back");
     let cost = remote.cost().await?;
     findings.check_cost(&cost);
-    Ok(Done { job: submitted.id, tasks: look.job.job.tasks, cost, findings, leaked })
+    history.gather(&remote, submitted.id, &cost).await?;
+    Ok(Done { job: submitted.id, tasks: look.job.job.tasks, cost, findings, leaked, history })
 }
 
 async fn watch(screen: Screen, remote: &Remote, job: JobId) -> Result<Look, Failure> {
@@ -213,6 +222,13 @@ async fn all_retired(remote: &Remote, cluster: &Cluster) -> Result<BTreeSet<Stri
 }
 
 impl Done {
+    /// What was seen from outside must break no promise, either.
+    fn check_history(&mut self) {
+        let broken = self.history.broken(self.leaked.iter().cloned());
+        info!(broken = broken.len(), "the history is checked");
+        self.findings.faults.extend(broken);
+    }
+
     fn report(&self, wall: Duration) -> Report {
         let count = |number: usize| u64::try_from(number).unwrap_or(u64::MAX);
         Report {
