@@ -9,13 +9,36 @@
 //!
 //! The same [`Plan`] gives the same run, byte for byte.
 
+mod bodies;
+mod calls;
 mod dice;
+mod disk;
 mod fault;
+mod leader;
 pub mod machine;
+mod people;
 mod plan;
+mod post;
 mod run;
+mod sky;
+mod strikes;
+mod witness;
+
+use model::{Clamp, Timestamp};
 
 pub use dice::Dice;
 pub use fault::Fault;
 pub use plan::{Breach, Outcome, Plan};
 pub use run::run;
+
+/// A run begins here: ids contain time, and 1970 would make them small.
+const START_MS: u64 = 1_790_000_000_000;
+
+/// A moment of the run, at a clock without skew.
+fn timestamp(at_ms: u64) -> Timestamp {
+    Timestamp::from_ms(START_MS.saturating_add(at_ms).clamped())
+}
+
+fn millis(at: Timestamp) -> u64 {
+    at.since(timestamp(0))
+}

@@ -9,6 +9,7 @@
 
 mod after;
 mod capacity;
+mod clock;
 mod config;
 mod deadline;
 mod decision;
@@ -28,6 +29,7 @@ mod step;
 mod sync;
 mod timers;
 
+pub use clock::StepClock;
 pub use config::Config;
 pub use deadline::{asks_at_submission, group_needs};
 pub use decision::{Commands, Decision, Note, NoteKind, Reply};

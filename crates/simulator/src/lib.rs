@@ -12,6 +12,7 @@ pub mod ebbtide;
 pub mod files;
 pub mod forecast;
 pub mod generate;
+pub mod heap;
 pub mod history;
 pub mod import;
 pub mod jobs;

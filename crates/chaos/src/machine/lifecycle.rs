@@ -260,9 +260,9 @@ impl Digester {
             let started = matches!(entry.stage, node::Stage::Started { .. });
             let same = |process: &&Process| {
                 process.boot == *w.boot
-                    && w.processes.get(process.pid).is_some_and(|it| {
-                        it.over.is_none() && it.since_ms == process.start_ticks
-                    })
+                    && w.processes
+                        .get(process.pid)
+                        .is_some_and(|it| it.over.is_none() && it.since_ms == process.start_ticks)
             };
             let pid = process.filter(same).map(|process| process.pid);
             self.folders = self.folders.max(entry.folder.unwrap_or(0));

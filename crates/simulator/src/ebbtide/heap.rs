@@ -1,13 +1,16 @@
-//! What is to happen, in order: by time, then by kind, then by the order of entry.
+//! What is to happen in a run of ebbtide.
 
-use std::cmp::{Ordering, Reverse};
-use std::collections::{BTreeSet, BinaryHeap};
+use std::collections::BTreeSet;
 
 use control::{Commands, Decision};
 use model::{AttemptId, InstanceId, Intent};
 use planner::Plan;
 
 use super::leader::Asker;
+use crate::heap::Ranked;
+
+/// The heap of a run.
+pub(super) type Heap = crate::heap::Heap<Event>;
 
 /// Something that happens. Kinds of one moment happen in the order of this list: work that ends,
 /// the market, arrivals, what nodes and the cloud do, and at last the leader, so that all that falls
@@ -52,8 +55,8 @@ pub(super) enum Event {
     Plan,
 }
 
-impl Event {
-    fn kind(&self) -> u8 {
+impl Ranked for Event {
+    fn rank(&self) -> u8 {
         match self {
             Self::Ends(..) => 0,
             Self::Market => 1,
@@ -74,49 +77,5 @@ impl Event {
             Self::Step => 16,
             Self::Plan => 17,
         }
-    }
-}
-
-#[derive(Debug)]
-struct Entry {
-    key: (u64, u8, u64),
-    event: Event,
-}
-
-impl PartialEq for Entry {
-    fn eq(&self, other: &Self) -> bool {
-        self.key == other.key
-    }
-}
-impl Eq for Entry {}
-impl PartialOrd for Entry {
-    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
-        Some(self.cmp(other))
-    }
-}
-impl Ord for Entry {
-    fn cmp(&self, other: &Self) -> Ordering {
-        self.key.cmp(&other.key)
-    }
-}
-
-/// The heap.
-#[derive(Debug, Default)]
-pub(super) struct Heap {
-    entries: BinaryHeap<Reverse<Entry>>,
-    entered: u64,
-}
-
-impl Heap {
-    /// Enters an event.
-    pub(super) fn push(&mut self, at_ms: u64, event: Event) {
-        let key = (at_ms, event.kind(), self.entered);
-        self.entered += 1;
-        self.entries.push(Reverse(Entry { key, event }));
-    }
-
-    /// The next event and its time.
-    pub(super) fn pop(&mut self) -> Option<(u64, Event)> {
-        self.entries.pop().map(|Reverse(entry)| (entry.key.0, entry.event))
     }
 }
