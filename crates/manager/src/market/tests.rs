@@ -16,7 +16,7 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use tempfile::TempDir;
 
-use super::{MarketCloud, MarketConfig, MarketError, processes};
+use super::{MarketCloud, MarketConfig, MarketError, SharedMarket, processes};
 
 /// Has a task in a session of its own, one that nobody waits for, and one that hides its
 /// environment; ends in order when told so.
@@ -49,17 +49,20 @@ impl Fixture {
         Self { dir, weather: Weather::default(), url, program: "/bin/sh".into() }
     }
 
-    async fn open(&self) -> Result<MarketCloud, MarketError> {
+    fn config(&self) -> MarketConfig {
         let script = self.dir.path().join("worker.sh").display().to_string();
-        MarketCloud::open(MarketConfig {
+        MarketConfig {
             data_dir: self.dir.path().to_path_buf(),
             program: self.program.clone(),
             arguments: vec![script, "worker".to_owned()],
             manager_url: self.url.clone(),
             weather: self.weather.clone(),
             max_machines: 4,
-        })
-        .await
+        }
+    }
+
+    async fn open(&self) -> Result<MarketCloud, MarketError> {
+        MarketCloud::open(self.config()).await
     }
 
     fn file(&self, machine: &InstanceId, name: &str) -> PathBuf {
@@ -349,4 +352,28 @@ async fn a_damaged_file_is_refused_and_left_alone() {
         assert!(matches!(opened, Err(MarketError::Unreadable { .. })), "{opened:?}");
         assert_eq!(fs::read_to_string(fixture.state()).unwrap(), damage);
     }
+}
+
+#[tokio::test]
+async fn a_shared_market_is_that_of_whoever_calls_and_goes_on_with_the_next() {
+    let fixture = Fixture::new();
+    let (one, other) = (SharedMarket::new(fixture.config()), SharedMarket::new(fixture.config()));
+    one.offers().await.unwrap();
+    let own = one.list().await.unwrap();
+    let refused = other.list().await;
+    assert!(matches!(refused, Err(CloudError::Retry(_))), "{refused:?}");
+    // The one has ended, or was not called for a while.
+    one.shutdown(false).await.unwrap();
+    assert_eq!(other.list().await.unwrap(), own);
+    assert!(matches!(one.list().await, Err(CloudError::Retry(_))));
+    other.shutdown(true).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_shared_market_sells_nothing_before_its_manager_serves() {
+    let fixture = Fixture { url: None, ..Fixture::new() };
+    let market = SharedMarket::new(fixture.config());
+    assert!(matches!(market.offers().await, Err(CloudError::Retry(_))));
+    market.point_to("http://127.0.0.1:7878").await;
+    market.offers().await.unwrap();
 }
