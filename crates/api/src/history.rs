@@ -70,6 +70,9 @@ pub struct Workload {
     /// The end was looked at when idle machines had had time to be given back: one that is there
     /// still is left.
     pub all_retired: bool,
+    /// Nodes are cut off on purpose. That a node was suspect is no event, so an attempt that the
+    /// manager took back as never started may have run beside the next.
+    pub cut_off: bool,
 }
 
 /// A submit.

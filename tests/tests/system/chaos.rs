@@ -80,6 +80,7 @@ async fn a_cluster_that_is_broken_on_purpose_keeps_its_promises_postgres() {
         notes_runs: true,
         alone: true,
         all_retired: true,
+        cut_off: true,
     }));
     let mut clients = Clients::start(&cluster, &log, &dice).await;
     let mut tormentor = Tormentor::new(&dice, &log);

@@ -255,7 +255,9 @@ fn overlaps(seen: &Seen<'_>, breaches: &mut Vec<Breach>) {
                     continue;
                 }
                 let excused = earlier.attempt != later.attempt
-                    && (was_lost(seen, earlier.attempt)
+                    && (ended_as(seen, earlier.attempt, AttemptEnd::NodeLost)
+                        || (seen.workload.cut_off
+                            && ended_as(seen, earlier.attempt, AttemptEnd::Returned))
                         || was_cut_off(earlier.attempt, later.attempt, &assigned, &losses));
                 if !excused {
                     let words = format!(
@@ -275,11 +277,9 @@ fn overlap(one: &Ran, other: &Ran) -> bool {
     first.end_ms.is_some_and(|end_ms| second.start_ms < end_ms)
 }
 
-fn was_lost(seen: &Seen<'_>, attempt: AttemptId) -> bool {
+fn ended_as(seen: &Seen<'_>, attempt: AttemptId, end: AttemptEnd) -> bool {
     let attempts = seen.tasks.get(&attempt.task).and_then(|task| task.attempts.as_ref());
-    attempts.is_some_and(|attempts| {
-        attempts.iter().any(|it| it.id == attempt && it.end == AttemptEnd::NodeLost)
-    })
+    attempts.is_some_and(|attempts| attempts.iter().any(|it| it.id == attempt && it.end == end))
 }
 
 fn was_cut_off(

@@ -162,6 +162,7 @@ fn good() -> Vec<Record> {
             notes_runs: true,
             alone: true,
             all_retired: true,
+            cut_off: false,
         }),
         Record::Stream(StreamBegun { stream: 0 }),
         Record::Sent(Sent { at_ms: 0, key: Some("k".into()), tasks: 2 }),
@@ -331,6 +332,16 @@ fn runs_that_overlap_without_a_loss_are_twice_at_once() {
         task_of(it, 1).attempts.as_mut().expect("asked for")[0].end = AttemptEnd::NodeLost;
     };
     assert_eq!(but(lost), [""; 0], "the manager says that its node was lost");
+    let returned = |it: &mut Vec<Record>| {
+        healthy(it);
+        task_of(it, 1).attempts.as_mut().expect("asked for")[0].end = AttemptEnd::Returned;
+    };
+    assert_eq!(but(returned), twice, "what was given back has not run");
+    let cut_off = |it: &mut Vec<Record>| {
+        returned(it);
+        it[0] = Record::Workload(Workload { cut_off: true, ..Workload::default() });
+    };
+    assert_eq!(but(cut_off), [""; 0], "its node was cut off, perhaps");
     let killed = |it: &mut Vec<Record>| {
         healthy(it);
         it.retain(|record| !matches!(record, Record::Ran(run) if run.end_ms == Some(900)));

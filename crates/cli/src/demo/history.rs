@@ -53,8 +53,7 @@ impl History {
         let written = Mutex::new((writer, Vec::new()));
         let lines = Arc::new(Lines { start: Instant::now(), written });
         // The corpus may be anybody's, and machines may be kept to the end.
-        let workload =
-            Workload { notes_runs: true, alone: true, never_fails: false, all_retired: false };
+        let workload = Workload { notes_runs: true, alone: true, ..Workload::default() };
         lines.note(Record::Workload(workload));
         let events = remote.events(EventsQuery::default()).await?;
         lines.note(Record::Stream(StreamBegun { stream: 0 }));
