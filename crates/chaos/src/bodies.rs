@@ -25,6 +25,9 @@ pub(crate) struct Body {
     pub(crate) deaf_until_ms: u64,
     /// Calls that somebody will answer, and whom it asked.
     asked: BTreeMap<u64, usize>,
+    /// The join whose token it bears; one that it was given is heard of with the answer.
+    token: u64,
+    given: u64,
     /// When it is woken next.
     wakes: BTreeSet<u64>,
 }
@@ -74,6 +77,8 @@ impl Run {
             mute_until_ms: 0,
             deaf_until_ms: 0,
             asked: BTreeMap::new(),
+            token: 0,
+            given: 0,
             wakes: BTreeSet::new(),
         });
         let boots_ms = self.between(5_000, 90_000);
@@ -93,6 +98,9 @@ impl Run {
         {
             // It was ended before it had booted.
             return;
+        }
+        if let Happening::Heard { told: Told::Joined { .. }, .. } = &happening {
+            body.token = body.given;
         }
         let effects = body.machine.happen(happening, self.now_ms, &mut self.dice);
         for effect in effects {
@@ -142,6 +150,13 @@ impl Run {
         }
     }
 
+    /// Each join gets a token, and makes those before it void, as `manager::tokens` has it.
+    pub(crate) fn gives_token(&mut self, node: model::NodeId, index: usize) {
+        let Some(body) = self.bodies.get_mut(index) else { return };
+        body.given += 1;
+        self.tokens.insert(node, (index, body.given));
+    }
+
     /// A call leaves a machine.
     fn call(&mut self, index: usize, call: u64, said: Said) {
         let now_ms = self.now_ms;
@@ -153,6 +168,7 @@ impl Run {
             return;
         }
         body.asked.insert(call, manager);
+        let token = body.token;
         let mut in_ms = 1 + now_ms % 3;
         if self.dice.happens(Fault::ReportLate, state, now_ms) {
             in_ms += self.dice.how_much(Fault::ReportLate, 10, CALL_MS);
@@ -160,13 +176,20 @@ impl Run {
         if self.dice.happens(Fault::ReportDoubled, state, now_ms) {
             let again_ms = in_ms + self.dice.how_much(Fault::ReportDoubled, 1, 60_000);
             let said = said.clone();
-            self.heap.push(now_ms + again_ms, Event::Call { body: index, call, manager, said });
+            self.heap
+                .push(now_ms + again_ms, Event::Call { body: index, token, call, manager, said });
         }
-        self.heap.push(now_ms + in_ms, Event::Call { body: index, call, manager, said });
+        self.heap.push(now_ms + in_ms, Event::Call { body: index, token, call, manager, said });
     }
 
     /// A call arrives at a manager.
-    pub(crate) fn call_arrives(&mut self, body: usize, call: u64, manager: usize, said: Said) {
+    pub(crate) fn call_arrives(
+        &mut self,
+        (body, token): (usize, u64),
+        call: u64,
+        manager: usize,
+        said: Said,
+    ) {
         let now_ms = self.now_ms;
         let Some(it) = self.managers.get(manager) else { return };
         if !it.is_alive {
@@ -177,7 +200,12 @@ impl Run {
         }
         if it.hung_until_ms > now_ms {
             let at_ms = it.hung_until_ms;
-            return self.heap.push(at_ms, Event::Call { body, call, manager, said });
+            return self.heap.push(at_ms, Event::Call { body, token, call, manager, said });
+        }
+        if let Said::Poll(poll) = &said
+            && self.tokens.get(&poll.node).is_some_and(|it| *it != (body, token))
+        {
+            return self.answer(body, call, Told::Unknown);
         }
         if it.reign.is_none() {
             if let Some(leader) = self.disk.leader(now_ms) {

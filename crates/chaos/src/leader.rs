@@ -417,7 +417,11 @@ impl Run {
         match (asker, reply) {
             (Asker::Nobody, _) => {}
             (Asker::Join { body, call }, Reply::Joined(node)) => {
-                let term = self.term_of(manager);
+                let reign = self.managers.get_mut(manager).and_then(|it| it.reign.as_mut());
+                let Some(reign) = reign else { return };
+                reign.posts.entry(node).or_default().joined();
+                let term = reign.term;
+                self.gives_token(node, body);
                 self.answer(body, call, Told::Joined { node, term });
             }
             (Asker::Join { body, call }, _) => self.answer(body, call, Told::Refused),
@@ -433,11 +437,6 @@ impl Run {
             (Asker::Client(_), _) => {}
             (asker, _) => self.executor_goes_on(manager, &asker),
         }
-    }
-
-    fn term_of(&self, manager: usize) -> u64 {
-        let reign = self.managers.get(manager).and_then(|it| it.reign.as_ref());
-        reign.map_or(0, |reign| reign.term)
     }
 
     /// A digester joins or polls.
@@ -462,8 +461,12 @@ impl Run {
                 if ahead {
                     return self.answer(body, call, Told::Later);
                 }
-                if post.gap(poll.session, poll.spool_offset) {
+                let of_this_term = poll.term_seen == reign.term;
+                if of_this_term && post.gap(poll.session, poll.spool_offset) {
                     return self.answer(body, call, Told::Unknown);
+                }
+                if !post.arrives(poll.poll) || !of_this_term {
+                    poll.inventory = None;
                 }
                 let transitions = std::mem::take(&mut poll.transitions);
                 let taken = u64::try_from(transitions.len()).unwrap_or(0);
@@ -487,7 +490,9 @@ impl Run {
         };
         let (term, node) = (reign.term, poll.node);
         let post = reign.posts.entry(node).or_default();
-        let acked_offset = post.taken(poll.session, poll.spool_offset + taken);
+        let end = poll.spool_offset + taken;
+        let of_this_term = poll.term_seen == term;
+        let acked_offset = if of_this_term { post.taken(poll.session, end) } else { end };
         let begun = post.begin(poll.poll, poll.answered, poll.inventory.is_some());
         let superseded = if begun { post.open.take() } else { Some(waiting) };
         let mut answers = Vec::new();

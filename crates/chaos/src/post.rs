@@ -27,6 +27,7 @@ pub(crate) struct Post {
     notices: Vec<(NodeNotice, u64, Said)>,
     drain: bool,
     drain_news: Option<Said>,
+    arrived: u64,
     poll: u64,
     /// The poll that is open.
     pub(crate) open: Option<Waiting>,
@@ -83,12 +84,24 @@ impl Post {
         self.retract.remove(&attempt);
     }
 
+    /// A process has joined: it counts its polls from 1, and has read nothing.
+    pub(crate) fn joined(&mut self) {
+        self.repeat_all();
+        (self.arrived, self.poll, self.acked) = (0, 0, None);
+    }
+
+    /// A poll comes in; false when a later one came before it.
+    pub(crate) fn arrives(&mut self, poll: u64) -> bool {
+        let is_newest = poll >= self.arrived;
+        self.arrived = self.arrived.max(poll);
+        is_newest
+    }
+
     /// Begins a poll; false when a later one has come already.
     pub(crate) fn begin(&mut self, poll: u64, answered: u64, first: bool) -> bool {
-        let unread = |said: Said| !first && (said == 0 || said > answered);
+        let unread = |said: Said| said == 0 || said > answered;
         if first {
             self.repeat_all();
-            self.poll = 0;
         } else {
             self.assign.retain(|_, (_, said)| unread(*said));
             self.cancel.retain(|_, said| unread(*said));

@@ -1,8 +1,10 @@
 //! The run: one heap, one clock, one thread, and whatever happens next.
 
+use std::collections::BTreeMap;
+
 use cloud::{CloudError, Launched};
 use control::{Input, Invariant};
-use model::{InstanceId, Intent, IntentId};
+use model::{InstanceId, Intent, IntentId, NodeId};
 use rand::RngExt;
 use simulator::heap::{Heap, Ranked};
 
@@ -23,6 +25,8 @@ pub(crate) enum Event {
     /// A call of a digester reaches a manager.
     Call {
         body: usize,
+        /// Of the join that it bears.
+        token: u64,
         call: u64,
         manager: usize,
         said: Said,
@@ -119,6 +123,8 @@ pub(crate) struct Run {
     pub(crate) managers: Vec<Manager>,
     pub(crate) sky: Sky,
     pub(crate) bodies: Vec<Body>,
+    /// Whose polls are heard: the body and its join.
+    pub(crate) tokens: BTreeMap<NodeId, (usize, u64)>,
     pub(crate) people: People,
     pub(crate) witness: Witness,
     pub(crate) seed: u64,
@@ -170,6 +176,7 @@ impl Run {
             managers: (0..managers).map(|_| Manager::default()).collect(),
             sky: Sky::new(plan.seed, &mut dice),
             bodies: Vec::new(),
+            tokens: BTreeMap::new(),
             people: People::new(&mut dice, heal_ms),
             witness: Witness::default(),
             seed: plan.seed,
@@ -197,8 +204,8 @@ impl Run {
     fn happen(&mut self, event: Event) {
         match event {
             Event::Body(body, happening) => self.body_happens(body, happening),
-            Event::Call { body, call, manager, said } => {
-                self.call_arrives(body, call, manager, said)
+            Event::Call { body, token, call, manager, said } => {
+                self.call_arrives((body, token), call, manager, said);
             }
             Event::Closed { manager, session, node } => self.closed(manager, session, node),
             Event::Ended(instance) => self.machine_ends(&instance),

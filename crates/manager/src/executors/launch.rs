@@ -10,7 +10,6 @@ use model::IntentId;
 use tokio::time::Instant;
 
 use super::Executors;
-use crate::clock;
 
 /// Before the same request is sent again; doubles up to [`MAX_WAIT`].
 const WAIT: Duration = Duration::from_secs(1);
@@ -28,11 +27,14 @@ pub(super) async fn run(mut shared: Executors) {
     let mut retries: HashMap<IntentId, Retry> = HashMap::new();
     let mut paused_until = Instant::now();
     loop {
-        let intents = shared.rows.borrow_and_update().intents.clone();
+        let (intents, leader_now) = {
+            let rows = shared.rows.borrow_and_update();
+            (rows.intents.clone(), rows.now())
+        };
         retries.retain(|id, _| intents.iter().any(|intent| intent.id == *id));
         let now = Instant::now();
         let due = intents.iter().find(|intent| {
-            intent.may_be_sent(clock::now())
+            intent.may_be_sent(leader_now)
                 && paused_until <= now
                 && retries.get(&intent.id).is_none_or(|retry| retry.at <= now)
         });

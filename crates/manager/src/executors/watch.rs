@@ -6,14 +6,13 @@ use control::Input;
 use tokio::time::MissedTickBehavior;
 
 use super::Executors;
-use crate::clock;
 
 /// All machines of ours.
 pub(super) async fn listings(shared: Executors) {
     let mut ticks = ticks(shared.timing.list_ms);
     loop {
         ticks.tick().await;
-        let asked = clock::now();
+        let asked = shared.rows.borrow().now();
         match shared.cloud.list().await {
             Ok(machines) => {
                 if shared.lead.ask_one(Input::Listed { machines, asked }).await.is_err() {

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use control::StepClock;
 use model::{Change, World};
 use store::{Store, StoreError};
 use tokio::sync::{Notify, mpsc, watch};
@@ -120,7 +121,9 @@ async fn lead(
         tokio::spawn(lease::renew(campaign.store.clone(), terms.clone(), term, until_sender));
     let durable = campaign.store.load().await?;
     let mut world = World::new(durable);
-    world.observed.leader_since = clock::now().max(world.durable.head.now);
+    let wall = clock::now();
+    let step_clock = StepClock::begin(world.durable.head.now, wall, 0);
+    world.observed.leader_since = wall.max(world.durable.head.now);
     let (jobs, nodes) = (world.durable.jobs.len(), world.durable.nodes.len());
     tracing::info!(term, seq = world.durable.head.seq, jobs, nodes, "leads");
 
@@ -143,6 +146,8 @@ async fn lead(
         releaser,
         metrics: Arc::clone(&campaign.metrics),
         stop: campaign.stop.clone(),
+        began: std::time::Instant::now(),
+        clock: step_clock,
     };
     let executors = TaskTracker::new();
     let ended = CancellationToken::new();

@@ -4,8 +4,8 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::{Duration, Instant as StdInstant};
 
-use control::{Decision, Input, Invariant, Note, NoteKind};
-use model::{Timestamp, World};
+use control::{Decision, Input, Invariant, Note, NoteKind, StepClock};
+use model::{Clamp, Timestamp, World};
 use store::{Batch, Committed, Explanation, Store};
 use tokio::sync::{mpsc, watch};
 use tokio::time::Instant;
@@ -29,6 +29,9 @@ pub(super) struct Reign {
     pub(super) planning: Planning,
     pub(super) metrics: Arc<Metrics>,
     pub(super) stop: CancellationToken,
+    /// When it began to lead, and its steps' time since.
+    pub(super) began: StdInstant,
+    pub(super) clock: StepClock,
 }
 
 /// How a term ended.
@@ -77,17 +80,19 @@ impl Reign {
                 wake = next_wake(&decision, now);
                 self.releaser.release(&self.world, decision, gathered.askers, now);
             }
-            self.planning.go_on(&self.world, &self.config, self.now());
+            let now = self.now();
+            self.planning.go_on(&self.world, &self.config, now);
         }
     }
 
-    /// The later of this machine's clock and the last step's: time never runs backwards.
-    fn now(&self) -> Timestamp {
-        clock::now().max(self.world.durable.head.now)
+    /// The time of a step and of a look.
+    fn now(&mut self) -> Timestamp {
+        let passed_ms = self.began.elapsed().as_millis().clamped();
+        self.clock.now(clock::now(), passed_ms)
     }
 
     /// World is what is durable between two commits: now it may be looked at.
-    fn look(&self, mut gathered: Gathered) -> Gathered {
+    fn look(&mut self, mut gathered: Gathered) -> Gathered {
         for look in gathered.looks.drain(..) {
             if let Message::Look(look) = look {
                 let now = self.now();

@@ -2,12 +2,13 @@
 
 use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
+use std::time::Instant as StdInstant;
 
 use api::sync::{Assignment, GroupWork};
 use control::{Commands, Decision, Reply, Violation};
 use model::{
-    After, AttemptId, Change, GroupId, GroupSpec, InstanceId, Intent, JobId, NodeId, NodeState,
-    TaskState, Timestamp, World,
+    After, AttemptId, Change, Clamp, GroupId, GroupSpec, InstanceId, Intent, JobId, NodeId,
+    NodeState, TaskState, Timestamp, World,
 };
 use tokio::sync::{oneshot, watch};
 
@@ -19,8 +20,10 @@ use crate::nodes::{Orders, Work};
 
 /// Durable rows that somebody outside has to be told of. Level, not edge: who missed one state
 /// sees the next.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone)]
 pub(crate) struct Rows {
+    /// The step's time when these were let out, and when that was.
+    at: (Timestamp, StdInstant),
     /// Launches that are not closed.
     pub(crate) intents: Vec<Intent>,
     /// Machines to be ended.
@@ -32,9 +35,16 @@ pub(crate) struct Rows {
 }
 
 impl Rows {
-    fn of(world: &World, take_in: u32, lookup: BTreeSet<JobId>) -> Self {
+    /// The leader's time, which its rows were written by: a wall clock may be elsewhere.
+    pub(crate) fn now(&self) -> Timestamp {
+        let (at, since) = self.at;
+        at.later_by(since.elapsed().as_millis().clamped())
+    }
+
+    fn of(world: &World, now: Timestamp, take_in: u32, lookup: BTreeSet<JobId>) -> Self {
         let retiring = |node: &&model::Node| node.state == NodeState::Retiring;
         Self {
+            at: (now, StdInstant::now()),
             intents: world.durable.intents.values().cloned().collect(),
             retiring: world
                 .durable
@@ -71,7 +81,8 @@ impl Releaser {
         metrics: Arc<Metrics>,
         feed: Arc<Feed>,
     ) -> (Self, watch::Receiver<Rows>) {
-        let (rows, watched) = watch::channel(Rows::of(world, 0, BTreeSet::new()));
+        let (rows, watched) =
+            watch::channel(Rows::of(world, world.observed.leader_since, 0, BTreeSet::new()));
         (Self { lead, metrics, feed, rows, broken: Vec::new(), works: HashMap::new() }, watched)
     }
 
@@ -115,7 +126,7 @@ impl Releaser {
             (last.take_in, &last.lookup) != (take_in, &lookup)
         };
         if asks || changes.iter().any(concerns_executors) {
-            self.rows.send_replace(Rows::of(world, take_in, lookup));
+            self.rows.send_replace(Rows::of(world, now, take_in, lookup));
         }
         if !changes.is_empty() {
             let head = &world.durable.head;

@@ -44,6 +44,17 @@ impl Hub {
         Arc::clone(locked(&self.mailboxes).entry(node).or_default())
     }
 
+    /// A node's process has joined.
+    pub(crate) fn joined(&self, node: NodeId) {
+        locked(&self.mailbox(node).outbox).joined();
+        self.spool_joined(node);
+    }
+
+    /// A poll comes in; false when a later one of its process came before it.
+    pub(crate) fn poll_arrives(&self, node: NodeId, poll: u64) -> bool {
+        locked(&self.mailbox(node).outbox).arrives(poll)
+    }
+
     /// Durable commands for a node.
     pub(crate) fn deliver(&self, node: NodeId, orders: Orders) {
         let mailbox = self.mailbox(node);

@@ -60,7 +60,9 @@ pub(super) async fn join(
     let input = Input::Join { joiner, session: request.session, capacity: request.capacity };
     match lead.ask_one(input).await {
         Ok(Reply::Joined(node)) => {
+            // The token of the process before it is void with this: no poll of it comes after.
             let token = app.tokens.make_for_node(node).await?;
+            lead.hub.joined(node);
             tracing::info!(%node, term = lead.term, "joined");
             Ok(Json(JoinAnswer { node, token, term: lead.term }))
         }
@@ -152,13 +154,20 @@ pub(super) async fn sync(
         refused(node, Lie::TermAhead);
         return Err(Failure::not_leader(None));
     }
-    if let Some(expected) = lead.hub.spool_gap(node, request.session, request.spool_offset) {
+    // One that has not heard of this leader yet may be from long ago. What it reports is fenced by the
+    // attempts' numbers; what it says to have and where its spool stands is not, and is said again as
+    // soon as it hears of the term.
+    let of_this_term = request.term_seen == lead.term;
+    if of_this_term
+        && let Some(expected) = lead.hub.spool_gap(node, request.session, request.spool_offset)
+    {
         refused(node, Lie::SpoolGap);
         let detail = format!("transitions from {expected} on were never sent");
         return Err(Failure::invalid_field("/spool_offset", detail));
     }
     app.connections.bind(connection, node, request.session);
-    let inventory = request.inventory.take();
+    let is_newest = lead.hub.poll_arrives(node, request.poll);
+    let inventory = request.inventory.take().filter(|_| is_newest && of_this_term);
     let is_first = inventory.is_some();
     let taken = request.transitions.len();
     let input = Input::Sync {
@@ -195,7 +204,11 @@ async fn answer(
 ) -> Result<SyncAnswer, Failure> {
     // Durable by now; and before the wait, for a later poll builds on it.
     let end = request.spool_offset.saturating_add(u64::try_from(taken).unwrap_or(u64::MAX));
-    let acked_offset = lead.hub.spool_taken(node, request.session, end);
+    let acked_offset = if request.term_seen == lead.term {
+        lead.hub.spool_taken(node, request.session, end)
+    } else {
+        end
+    };
     let mailbox = lead.hub.mailbox(node);
     let patience = Duration::from_millis(POLL_WAIT_MS);
     let poll = crate::nodes::Poll {
