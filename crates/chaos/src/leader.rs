@@ -494,17 +494,19 @@ impl Run {
         let of_this_term = poll.term_seen == term;
         let acked_offset = if of_this_term { post.taken(poll.session, end) } else { end };
         let begun = post.begin(poll.poll, poll.answered, poll.inventory.is_some());
-        let superseded = if begun { post.open.take() } else { Some(waiting) };
+        if !begun {
+            return self.answer(waiting.body, waiting.call, Told::Later);
+        }
         let mut answers = Vec::new();
-        if let Some(old) = superseded {
+        if let Some(old) = post.open.take() {
             let orders = crate::machine::Orders { drain: post.is_draining(), ..Default::default() };
             answers.push((old, Told::Orders { term, acked_offset, orders }));
         }
         let at_once = taken > 0 || poll.term_seen < term;
-        if begun && (at_once || post.has_news()) {
+        if at_once || post.has_news() {
             let (acked_offset, orders) = post.take(now_ms);
             answers.push((waiting, Told::Orders { term, acked_offset, orders }));
-        } else if begun {
+        } else {
             post.open = Some(Waiting { until_ms: now_ms + POLL_MS, ..waiting });
             self.later(manager, POLL_MS, Task::PollOver(node, waiting.call));
         }

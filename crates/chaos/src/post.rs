@@ -90,14 +90,14 @@ impl Post {
         (self.arrived, self.poll, self.acked) = (0, 0, None);
     }
 
-    /// A poll comes in; false when a later one came before it.
+    /// A poll comes in; false when it or a later one came before.
     pub(crate) fn arrives(&mut self, poll: u64) -> bool {
-        let is_newest = poll >= self.arrived;
+        let is_newest = poll > self.arrived;
         self.arrived = self.arrived.max(poll);
         is_newest
     }
 
-    /// Begins a poll; false when a later one has come already.
+    /// Begins a poll; false when it or a later one has begun already: it must not be answered.
     pub(crate) fn begin(&mut self, poll: u64, answered: u64, first: bool) -> bool {
         let unread = |said: Said| said == 0 || said > answered;
         if first {
@@ -109,7 +109,7 @@ impl Post {
             self.notices.retain(|(_, _, said)| unread(*said));
             self.drain_news = self.drain_news.filter(|said| unread(*said));
         }
-        if poll < self.poll {
+        if poll <= self.poll {
             return false;
         }
         self.poll = poll;

@@ -271,9 +271,25 @@ impl Run {
                 let of_job =
                     job.and_then(|job| control::explain_job(world, &reign.config, *job, now));
                 let withheld = control::withheld(world, now).len();
-                of_job.map_or_else(
+                let of_job = of_job.map_or_else(
                     || format!("{withheld} things are withheld"),
                     |words| format!("{} {}", words.summary, words.details.join(" ")),
+                );
+                let node = world.durable.nodes.keys().next();
+                let of_node =
+                    node.and_then(|id| control::explain_node(world, &reign.config, *id, now));
+                let of_node = of_node.map_or_else(
+                    || "no nodes".to_owned(),
+                    |words| format!("{} {}", words.summary, words.details.join(" ")),
+                );
+                let problem = control::problem(world, &reign.config, now);
+                let plan = planner::plan(&problem);
+                format!(
+                    "{of_job}; the first of {} nodes: {of_node}; the next plan buys {} and retires {}{}",
+                    world.durable.nodes.len(),
+                    plan.launches.len(),
+                    plan.retirements.len(),
+                    problem.frozen.map_or_else(String::new, |why| format!(", for {why}"))
                 )
             }
         };

@@ -50,7 +50,7 @@ impl Hub {
         self.spool_joined(node);
     }
 
-    /// A poll comes in; false when a later one of its process came before it.
+    /// A poll comes in; false when it or a later one of its process came before.
     pub(crate) fn poll_arrives(&self, node: NodeId, poll: u64) -> bool {
         locked(&self.mailbox(node).outbox).arrives(poll)
     }
@@ -128,14 +128,15 @@ pub(crate) struct Poll {
 }
 
 impl Mailbox {
-    /// Waits until there is something to say to this poll. The answer lacks term and offset.
-    pub(crate) async fn answer(&self, poll: Poll) -> SyncAnswer {
+    /// Waits until there is something to say to this poll. The answer lacks term and offset. `None` for
+    /// a poll that came late or twice: it must not be answered.
+    pub(crate) async fn answer(&self, poll: Poll) -> Option<SyncAnswer> {
         let begun = locked(&self.outbox).begin(poll.number, poll.answered, poll.is_first);
         // Whoever waits for the older poll of this node is answered now.
         self.news.notify_waiters();
         let nothing =
             || SyncAnswer { drain: locked(&self.outbox).drain(), ..SyncAnswer::default() };
-        let Some(ticket) = begun else { return nothing() };
+        let ticket = begun?;
         let end = tokio::time::Instant::now() + poll.patience;
         loop {
             let news = self.news.notified();
@@ -143,10 +144,10 @@ impl Mailbox {
             // From here on no news is missed, also not between the look and the wait.
             news.as_mut().enable();
             if let Some(answer) = self.look(ticket, poll.at_once) {
-                return answer;
+                return Some(answer);
             }
             if tokio::time::timeout_at(end, news).await.is_err() {
-                return nothing();
+                return Some(nothing());
             }
         }
     }

@@ -92,23 +92,24 @@ impl Outbox {
         self.poll = 0;
     }
 
-    /// A poll comes in; false when a later one came before it. What such a one says of all that its
+    /// A poll comes in; false when it or a later one came before. What such a one says of all that its
     /// node has is of the past.
     pub(super) fn arrives(&mut self, poll: u64) -> bool {
-        let is_newest = poll >= self.arrived;
+        let is_newest = poll > self.arrived;
         self.arrived = self.arrived.max(poll);
         is_newest
     }
 
-    /// Begins a poll that has read the answers up to `answered`; `None` when a later one has come
-    /// already. `first` is the first poll of a process or of a term: nothing was read by it.
+    /// Begins a poll that has read the answers up to `answered`; `None` when it or a later one has
+    /// begun already: then it must not be answered, or the node would take what was said to the other
+    /// of the two for read. `first` is the first poll of a process or of a term: nothing was read by it.
     pub(super) fn begin(&mut self, poll: u64, answered: u64, first: bool) -> Option<u64> {
         if first {
             self.repeat_all();
         } else {
             self.forget_read(answered);
         }
-        if poll < self.poll {
+        if poll <= self.poll {
             return None;
         }
         self.poll = poll;
@@ -250,6 +251,23 @@ mod tests {
         assert!(outbox.arrives(1));
         outbox.begin(1, 0, true).expect("begun");
         assert_eq!(outbox.take(now).cancel, [attempt(1)]);
+    }
+
+    /// `cargo xtask simulate --seeds 1 --from 1093` found it: a poll came twice while it waited. The
+    /// first was answered for the second's sake, the assignment went to the second, which nobody heard
+    /// any more, and the next poll said that it had read the answer to both.
+    #[test]
+    fn a_poll_that_comes_twice_begins_once() {
+        let now = Instant::now();
+        let mut outbox = Outbox::default();
+        assert!(outbox.arrives(118) && !outbox.arrives(118));
+        let ticket = outbox.begin(118, 117, false).expect("begun");
+        assert_eq!(outbox.begin(118, 117, false), None);
+        assert!(outbox.is_current(ticket), "the first goes on");
+        outbox.add(cancels(&[1]), now);
+        assert_eq!(outbox.take(now).cancel, [attempt(1)]);
+        outbox.begin(119, 117, false).expect("begun");
+        assert_eq!(outbox.take(now).cancel, [attempt(1)], "118 was not read");
     }
 
     /// `cargo xtask simulate --seeds 1 --from 6` found it: the first poll of a term came again after
