@@ -60,9 +60,8 @@ impl Witness {
                 self.heard.insert(*node, heard);
             }
             Input::Closed { node, .. } => {
-                if let Some(heard) = self.heard.get_mut(node) {
-                    heard.closed = true;
-                }
+                let unheard = Heard { manager, at_ms: now_ms, closed: true, told_all_ms: None };
+                self.heard.entry(*node).or_insert(unheard).closed = true;
             }
             _ => {}
         }

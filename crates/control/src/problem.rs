@@ -7,11 +7,12 @@ use std::sync::Arc;
 use model::{Ask, GroupId, Link, NodeId, Offer, Pool, Resources, TaskState, Timestamp, World};
 use planner::{Demand, Full, OpenIntent, PlanNode, Problem};
 
-use crate::{Config, deadline};
+use crate::{Config, deadline, jobs};
 
 /// The planner's problem as World stands. Demand is what waits, what leaves, and the backlog.
 pub fn problem(world: &World, config: &Config, now: Timestamp) -> Problem {
-    let demand = demand(world, now).into_iter().map(|(ask, count)| Demand { ask, count }).collect();
+    let demand =
+        demand(world, config, now).into_iter().map(|(ask, count)| Demand { ask, count }).collect();
     with_demand(world, config, now, demand)
 }
 
@@ -36,8 +37,11 @@ pub(crate) fn with_demand(
     }
 }
 
-fn demand(world: &World, now: Timestamp) -> BTreeMap<Ask, u64> {
-    let mut demand = world.durable.backlog.demand.clone();
+fn demand(world: &World, config: &Config, now: Timestamp) -> BTreeMap<Ask, u64> {
+    let mut demand = match is_stalled(world, config, now) {
+        true => BTreeMap::new(),
+        false => world.durable.backlog.demand.clone(),
+    };
     for (_, job, group) in world.index.queue.iter() {
         let id = GroupId { job: *job, group: *group };
         if let (Some(group), Some(spec)) = (world.group(id), world.group_spec(id)) {
@@ -54,6 +58,15 @@ fn demand(world: &World, now: Timestamp) -> BTreeMap<Ask, u64> {
         }
     }
     demand
+}
+
+/// World is full of jobs, and machines have been idle for long enough to be retired: then they are of no
+/// use to what World has, and what waits in its table cannot reach them. Kept for it, they would hold the
+/// quota that World's jobs wait for, for ever (seed 1271 of `cargo xtask simulate`).
+fn is_stalled(world: &World, config: &Config, now: Timestamp) -> bool {
+    let first = world.observed.idle.iter().next();
+    let long = first.is_some_and(|(since, _)| since.later_by(config.limits.idle_retire_ms) <= now);
+    long && jobs::room_for_backlog(world, config) == 0
 }
 
 /// What the tasks that leave nodes ask for.

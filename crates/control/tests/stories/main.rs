@@ -536,3 +536,30 @@ fn intake_is_bounded() {
               job 3 taken in
     ");
 }
+
+#[test]
+fn nothing_is_kept_for_what_cannot_be_taken_in() {
+    let mut cluster = Cluster::new();
+    cluster.config.max_jobs = 1;
+    cluster.offers(vec![offer("a", 70_000)]);
+    cluster.submit(1, job(1, 1_000));
+    cluster.plan();
+    let node = cluster.boot("i-1", 2_000);
+    cluster.submit(2, job(1, 64_000));
+    cluster.end(node, 0, Outcome::Exited { code: 0 });
+    cluster.take_in(2, &job(1, 64_000));
+    cluster.submit(3, job(1, 1_000));
+    cluster.forget();
+    cluster.say("job 2 is larger than any machine; job 3 would fit, and World is full");
+    cluster.pass(61_000);
+    let launched = cluster.now().plus_ms(-61_000);
+    cluster.list(&[machine("i-1", 1, launched)]);
+    cluster.plan();
+    insta::assert_snapshot!(cluster.story(), @"
+    # job 2 is larger than any machine; job 3 would fit, and World is full
+      62000 
+      62000 machines are listed
+      62000 the plan arrives
+              node1 retiring: idle
+    ");
+}
