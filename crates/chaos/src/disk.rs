@@ -26,8 +26,8 @@ pub(crate) struct Commit {
 
 /// How it went.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Committed {
-    Committed,
+pub(crate) enum Written {
+    Durable,
     Fenced,
     Failed,
 }
@@ -123,9 +123,9 @@ impl Disk {
     }
 
     /// Writes a commit, or nothing.
-    pub(crate) fn commit(&mut self, commit: &Commit) -> Committed {
+    pub(crate) fn commit(&mut self, commit: &Commit) -> Written {
         if commit.term != self.term || commit.seq != self.world.durable.head.seq + 1 {
-            return Committed::Fenced;
+            return Written::Fenced;
         }
         for change in &commit.changes {
             self.world.apply(change);
@@ -134,7 +134,7 @@ impl Disk {
         }
         self.world.durable.head.seq = commit.seq;
         self.world.durable.head.now = commit.now;
-        Committed::Committed
+        Written::Durable
     }
 
     fn keep(&mut self, change: &Change) {

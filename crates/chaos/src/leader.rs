@@ -10,7 +10,7 @@ use model::{
 };
 
 use crate::calls::Calls;
-use crate::disk::{Commit, Committed};
+use crate::disk::{Commit, Written};
 use crate::machine::{Assignment, Poll, Told};
 use crate::post::{Post, Waiting};
 use crate::run::{Event, Run, Task};
@@ -306,7 +306,8 @@ impl Run {
         }
         reign.step_ms = None;
         let due = reign.wake_ms.is_some_and(|wake_ms| wake_ms <= self.now_ms);
-        if reign.flying.is_some() || !(due || !reign.inbox.is_empty()) {
+        let nothing = !due && reign.inbox.is_empty();
+        if nothing || reign.flying.is_some() {
             return;
         }
         let inputs = std::mem::take(&mut reign.inbox);
@@ -340,11 +341,11 @@ impl Run {
     pub(crate) fn commit_arrives(&mut self, manager: usize, era: u64, commit: &Commit) {
         let state = self.managers.get(manager).map_or("standing-by", Manager::state);
         let committed = if self.dice.happens(Fault::CommitFails, state, self.now_ms) {
-            Committed::Failed
+            Written::Failed
         } else {
             self.disk.commit(commit)
         };
-        if committed == Committed::Committed {
+        if committed == Written::Durable {
             self.note(|| format!("commit {} {} {:?}", commit.term, commit.seq, commit.changes));
             self.durable(manager, commit);
         }
@@ -352,7 +353,7 @@ impl Run {
         let unanswered = self.dice.happens(Fault::CommitUnanswered, state, self.now_ms);
         let (in_ms, told) = match unanswered {
             true if self.dice.how_much(Fault::CommitUnanswered, 0, 1) == 0 => {
-                (3_000, Committed::Failed)
+                (3_000, Written::Failed)
             }
             true => (3_000, committed),
             false => (2, committed),
@@ -361,11 +362,11 @@ impl Run {
         self.heap.push(self.now_ms + in_ms, Event::Manager { manager, era, task });
     }
 
-    fn committed(&mut self, manager: usize, committed: Committed) {
+    fn committed(&mut self, manager: usize, committed: Written) {
         match committed {
-            Committed::Committed => {}
-            Committed::Fenced => return self.depose(manager, "fenced"),
-            Committed::Failed => return self.depose(manager, "a commit failed"),
+            Written::Durable => {}
+            Written::Fenced => return self.depose(manager, "fenced"),
+            Written::Failed => return self.depose(manager, "a commit failed"),
         }
         let reign = self.managers.get_mut(manager).and_then(|it| it.reign.as_mut());
         if let Some((decision, askers)) = reign.and_then(|reign| reign.flying.take()) {

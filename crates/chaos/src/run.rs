@@ -9,7 +9,7 @@ use rand::RngExt;
 use simulator::heap::{Heap, Ranked};
 
 use crate::bodies::Body;
-use crate::disk::{Commit, Committed, Disk};
+use crate::disk::{Commit, Disk, Written};
 use crate::leader::Manager;
 use crate::machine::{Happening, Said};
 use crate::people::People;
@@ -86,7 +86,7 @@ pub(crate) enum Task {
     Renew,
     Renewed(Option<u64>),
     Step,
-    Committed(Committed),
+    Committed(Written),
     LaunchOn,
     Launched(IntentId, Result<Launched, CloudError>),
     RetireOn,
