@@ -36,8 +36,8 @@ pub(crate) fn expected(fault: Fault) -> &'static [&'static str] {
         Fault::ClockJumps => LEADER,
         Fault::PlanLate => &["leading"],
         Fault::PeopleInterfere => &["running"],
-        Fault::ProcessStubborn => &["leaving"],
-        Fault::ProcessFails => &["running"],
+        Fault::ProcessStubborn => &["running"],
+        Fault::ProcessFails => &["starting"],
     }
 }
 
