@@ -173,8 +173,7 @@ impl Witness {
         let noticed =
             world.durable.nodes.get(&placement.node).is_some_and(|it| it.deadline.is_some());
         let by_cloud = gone.contains(&placement.node) || noticed;
-        let user = *end == AttemptEnd::Cancelled;
-        if twice.is_some() || by_cloud || user {
+        if twice.is_some() || by_cloud {
             return twice;
         }
         self.lost_too_early(manager, *attempt, placement.node, now_ms)
