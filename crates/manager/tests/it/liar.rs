@@ -188,9 +188,9 @@ async fn a_poll_that_is_sent_again_changes_nothing() {
     let first = lies.liar.request(vec![Transition::Started { attempt: lies.mine }]);
     lies.sync(&first).await.expect("an answer");
     let acked = lies.liar.poll(vec![Transition::Started { attempt: lies.mine }]).await.acked_offset;
-    // An older poll, as it was: nothing is said to it, and no offset goes back.
-    let replayed = lies.sync(&first).await.expect("an answer");
-    assert_eq!((replayed.assign.len(), replayed.acked_offset), (0, acked));
+    // An older poll, as it was: it must not be answered (ADR 10), and no offset goes back.
+    assert_eq!(lies.sync(&first).await.expect_err("no answer"), ProblemKind::Overloaded);
+    assert_eq!(lies.liar.poll(Vec::new()).await.acked_offset, acked);
     assert_eq!(log.warnings(), Vec::<String>::new());
     lies.end().await;
 }
