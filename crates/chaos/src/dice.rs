@@ -18,6 +18,7 @@ pub struct Dice {
     /// Set when the cluster is to heal.
     healing: bool,
     fired: BTreeMap<(Fault, &'static str), u64>,
+    trouble_ms: u64,
 }
 
 #[derive(Debug)]
@@ -26,6 +27,9 @@ struct Stream {
     /// How often it happens where it can, of a million.
     ppm: u32,
 }
+
+/// What a fault costs beyond what it draws: a call is given up and made again.
+const EACH_MS: u64 = 60_000;
 
 /// From which each seed draws how often a fault happens where it can, of a million.
 const CHANCES_PPM: [u32; 4] = [2_000, 10_000, 40_000, 150_000];
@@ -45,6 +49,7 @@ impl Dice {
             until_ms: plan.until_ms,
             healing: false,
             fired: BTreeMap::new(),
+            trouble_ms: 0,
         }
     }
 
@@ -67,12 +72,20 @@ impl Dice {
     /// A fault that was decided elsewhere has struck something in this state.
     pub fn fire(&mut self, fault: Fault, state: &'static str) {
         *self.fired.entry((fault, state)).or_default() += 1;
+        self.trouble_ms = self.trouble_ms.saturating_add(EACH_MS);
     }
 
     /// How much of it.
     pub fn how_much(&mut self, fault: Fault, least: u64, most: u64) -> u64 {
         let stream = self.streams.get_mut(&fault);
-        stream.map_or(least, |stream| stream.rng.random_range(least..=most))
+        let drawn = stream.map_or(least, |stream| stream.rng.random_range(least..=most));
+        self.trouble_ms = self.trouble_ms.saturating_add(drawn);
+        drawn
+    }
+
+    /// How long all that went wrong has lasted, one after another: an upper bound.
+    pub(crate) fn trouble_ms(&self) -> u64 {
+        self.trouble_ms
     }
 
     /// What is no fault.

@@ -544,6 +544,11 @@ impl Run {
         if let Some((invariant, words)) = breach {
             self.breach(invariant, words);
         }
+        let (trouble_ms, refused) = (self.dice.trouble_ms(), self.sky.has_refused());
+        let late = self.deadlines.durable(commit, trouble_ms, refused);
+        if let Some((invariant, words)) = late {
+            self.breach(invariant, words);
+        }
         let lost = commit.changes.iter().find_map(|change| match change {
             Change::JobSettled { job, .. } if !self.disk.has(*job) => Some(*job),
             _ => None,

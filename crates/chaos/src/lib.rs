@@ -11,6 +11,7 @@
 
 mod bodies;
 mod calls;
+mod deadlines;
 mod dice;
 mod disk;
 mod fault;

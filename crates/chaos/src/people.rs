@@ -257,7 +257,11 @@ fn job_spec(rng: &mut ChaCha8Rng, number: u64, heal_ms: u64) -> JobSpec {
         document["max_running"] = rng.random_range(1..5).into();
     }
     if rng.random_ratio(1, 4) {
-        document["deadline"] = "2h".into();
+        // With little slack or much, beyond what it needs on demand from the start.
+        let runs = document["group"].as_array().into_iter().flatten();
+        let runs = runs.filter_map(|group| group["env"]["RUN_MS"].as_str()?.parse::<u64>().ok());
+        let slack_ms = [1_000_000, 2_000_000, 6_000_000][rng.random_range(0..3)];
+        document["deadline"] = format!("{}ms", runs.sum::<u64>() + slack_ms).into();
     }
     JobSpec::parse(&document).unwrap_or_else(|faults| unreachable!("{faults:?}"))
 }

@@ -9,6 +9,7 @@ use rand::RngExt;
 use simulator::heap::{Heap, Ranked};
 
 use crate::bodies::Body;
+use crate::deadlines::Deadlines;
 use crate::disk::{Commit, Disk, Written};
 use crate::leader::Manager;
 use crate::machine::{Happening, Said};
@@ -127,6 +128,7 @@ pub(crate) struct Run {
     pub(crate) tokens: BTreeMap<NodeId, (usize, u64)>,
     pub(crate) people: People,
     pub(crate) witness: Witness,
+    pub(crate) deadlines: Deadlines,
     pub(crate) seed: u64,
     /// When the faults end.
     pub(crate) heal_ms: u64,
@@ -179,6 +181,7 @@ impl Run {
             tokens: BTreeMap::new(),
             people: People::new(&mut dice, heal_ms),
             witness: Witness::default(),
+            deadlines: Deadlines::default(),
             seed: plan.seed,
             heal_ms,
             healed: false,

@@ -29,6 +29,7 @@ pub(crate) struct Sky {
     /// Machines that are being ended.
     ending: BTreeSet<InstanceId>,
     launched: u64,
+    refused_any: bool,
 }
 
 /// A machine that a launch has given.
@@ -52,7 +53,13 @@ impl Sky {
             listings: VecDeque::new(),
             ending: BTreeSet::new(),
             launched: 0,
+            refused_any: false,
         }
+    }
+
+    /// Whether a launch ever gave fewer machines than were asked for.
+    pub(crate) fn has_refused(&self) -> bool {
+        self.refused_any
     }
 
     /// Machines ever launched.
@@ -84,6 +91,7 @@ impl Sky {
         }
         if let Some(refusal) = self.refused.get(&intent.id) {
             let refusal = Some(refusal.clone());
+            self.refused_any = true;
             return (Ok(Launched { machines: Vec::new(), refusal }), Vec::new());
         }
         let half = fresh
@@ -96,6 +104,7 @@ impl Sky {
             Ok(given) => {
                 let new = self.new_of(intent.id, &given.machines);
                 let (machines, refusal) = (given.machines, given.refusal);
+                self.refused_any |= refusal.is_some();
                 (Ok(Launched { machines, refusal }), new)
             }
             Err(fault) => (Err(CloudError::Wrong(fault.to_string())), Vec::new()),
