@@ -219,17 +219,17 @@ async fn answer(
         at_once: taken > 0 || request.term_seen < lead.term || app.stop.is_cancelled(),
         patience,
     };
-    let mut answer = tokio::select! {
+    let answer = tokio::select! {
         answer = mailbox.answer(poll) => answer,
         () = app.stop.cancelled() => mailbox.answer(crate::nodes::Poll { at_once: true, ..poll }).await,
     };
-    let Some(answer) = &mut answer else {
+    let Some(mut answer) = answer else {
         return Err(Failure::overloaded("this poll or a later one has come before"));
     };
     // Without the answer the digester has read nothing: all of it is said again.
-    let later = app.items.fill(&app.store, answer).await?;
+    let later = app.items.fill(&app.store, &mut answer).await?;
     mailbox.say_again(&later);
-    Ok(SyncAnswer { term: lead.term, acked_offset, ..std::mem::take(answer) })
+    Ok(SyncAnswer { term: lead.term, acked_offset, ..answer })
 }
 
 /// What a digester says that cannot be: each has a word of its own in the log.
