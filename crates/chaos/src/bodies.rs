@@ -1,6 +1,6 @@
 //! Machines in the run, and the network between them and the managers.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
 use control::Joiner;
 use market::Action;
@@ -23,8 +23,8 @@ pub(crate) struct Body {
     pub(crate) mute_until_ms: u64,
     /// What it is told is not heard before.
     pub(crate) deaf_until_ms: u64,
-    /// Calls that somebody will answer, and whom it asked.
-    asked: BTreeMap<u64, usize>,
+    /// Calls that were heard: the first answer to each is the only one.
+    asked: BTreeSet<u64>,
     /// The join whose token it bears; one that it was given is heard of with the answer.
     token: u64,
     given: u64,
@@ -76,7 +76,7 @@ impl Run {
             route,
             mute_until_ms: 0,
             deaf_until_ms: 0,
-            asked: BTreeMap::new(),
+            asked: BTreeSet::new(),
             token: 0,
             given: 0,
             wakes: BTreeSet::new(),
@@ -163,11 +163,10 @@ impl Run {
         let Some(body) = self.bodies.get_mut(index) else { return };
         let state = body.machine.state();
         let manager = body.route;
-        body.asked.retain(|_, manager| *manager < usize::MAX);
         if body.mute_until_ms > now_ms || self.dice.happens(Fault::ReportLost, state, now_ms) {
             return;
         }
-        body.asked.insert(call, manager);
+        body.asked.insert(call);
         let token = body.token;
         let mut in_ms = 1 + now_ms % 3;
         if self.dice.happens(Fault::ReportLate, state, now_ms) {
@@ -228,7 +227,7 @@ impl Run {
         let Some(body) = self.bodies.get_mut(index) else { return };
         let state = body.machine.state();
         let lost = self.dice.happens(Fault::AnswerLost, state, now_ms);
-        if lost || body.deaf_until_ms > now_ms || body.asked.remove(&call).is_none() {
+        if lost || body.deaf_until_ms > now_ms || !body.asked.remove(&call) {
             return;
         }
         let late = self.dice.happens(Fault::AnswerLate, state, now_ms);

@@ -75,7 +75,7 @@ impl Calls {
     }
 
     /// World has changed.
-    pub(crate) fn changed(&mut self, _replan: bool) {
+    pub(crate) fn changed(&mut self) {
         self.changed = true;
     }
 }
@@ -104,7 +104,6 @@ impl Run {
 
     /// An executor's input has been taken.
     pub(crate) fn executor_goes_on(&mut self, manager: usize, asker: &Asker) {
-        let now_ms = self.now_ms;
         let Some(calls) = self.calls(manager) else { return };
         match asker {
             Asker::Launch => {
@@ -123,7 +122,6 @@ impl Run {
                 self.later(manager, 1, Task::Backlog);
             }
             Asker::Lookup => self.later(manager, LOOKUP_MS, Task::Lookup),
-            Asker::List => calls.planned_ms = calls.planned_ms.min(now_ms),
             _ => {}
         }
     }
@@ -256,7 +254,7 @@ impl Run {
         }
         let Some(asked) = self.time_of(manager) else { return };
         let machines = self.sky.list(self.now_ms, &mut self.dice);
-        self.ask(manager, Input::Listed { machines, asked }, Asker::List);
+        self.ask(manager, Input::Listed { machines, asked }, Asker::Nobody);
     }
 
     /// A leader's own time.

@@ -4,7 +4,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use control::{Commands, Config, Decision, Input, Invariant, Reply};
+use control::{Commands, Config, Decision, Input, Reply};
 use model::{
     AttemptId, Change, InstanceId, Intent, IntentState, JobId, NodeId, NodeState, Timestamp, World,
 };
@@ -91,7 +91,6 @@ pub(crate) enum Asker {
     Inbox,
     Backlog,
     Lookup,
-    List,
     /// A client's submit.
     Client(usize),
 }
@@ -322,6 +321,9 @@ impl Run {
         let wait_ms = decision.wake.map(|wake| wake.since(now).max(least_ms));
         reign.wake_ms = wait_ms.map(|wait_ms| self.now_ms + wait_ms);
         let (term, seq) = (reign.term, reign.world.durable.head.seq);
+        if decision.replan || !decision.changes.is_empty() {
+            reign.calls.changed();
+        }
         if let Some(violation) = decision.violations.first().cloned() {
             return self.breach(violation.invariant, violation.words);
         }
@@ -329,7 +331,6 @@ impl Run {
             return self.release(manager, decision, askers);
         }
         let changes = decision.changes.clone();
-        reign.calls.changed(decision.replan);
         let era = it.era;
         reign.flying = Some((decision, askers));
         let commit = Box::new(Commit { term, seq, now, changes });
@@ -548,13 +549,6 @@ impl Run {
         let late = self.deadlines.durable(commit, trouble_ms, refused);
         if let Some((invariant, words)) = late {
             self.breach(invariant, words);
-        }
-        let lost = commit.changes.iter().find_map(|change| match change {
-            Change::JobSettled { job, .. } if !self.disk.has(*job) => Some(*job),
-            _ => None,
-        });
-        if let Some(job) = lost {
-            self.breach(Invariant::AcceptedIsDurable, format!("{job} is settled and nowhere"));
         }
     }
 }

@@ -36,7 +36,7 @@ pub(crate) enum Event {
     Closed {
         manager: usize,
         session: u64,
-        node: model::NodeId,
+        node: NodeId,
     },
     /// A machine of ours that was told to end has ended.
     Ended(InstanceId),
@@ -101,7 +101,7 @@ pub(crate) enum Task {
     Lookup,
     Plan,
     Planned(Option<Box<planner::Plan>>),
-    PollOver(model::NodeId, u64),
+    PollOver(NodeId, u64),
     Input(Box<Input>),
 }
 
@@ -263,40 +263,39 @@ impl Run {
 
     /// Names what is stuck and why, by what anybody would ask.
     fn stuck(&mut self) {
-        let what = self.disk.unsettled().unwrap_or_else(|| "a machine that nobody knows".into());
+        let why = self.why_stuck();
+        match self.disk.unsettled() {
+            Some(what) => self.breach(Invariant::Liveness, format!("{what} is not settled: {why}")),
+            None => self.breach(Invariant::NoLeakedMachine, format!("a machine runs on: {why}")),
+        }
+    }
+
+    fn why_stuck(&self) -> String {
         let leads = self.managers.iter().find_map(|manager| manager.reign.as_ref());
-        let why = match leads {
-            None => "nobody leads".to_owned(),
-            Some(reign) => {
-                let world = &reign.world;
-                let now = world.durable.head.now;
-                let job = world.durable.jobs.keys().next();
-                let of_job =
-                    job.and_then(|job| control::explain_job(world, &reign.config, *job, now));
-                let withheld = control::withheld(world, now).len();
-                let of_job = of_job.map_or_else(
-                    || format!("{withheld} things are withheld"),
-                    |words| format!("{} {}", words.summary, words.details.join(" ")),
-                );
-                let node = world.durable.nodes.keys().next();
-                let of_node =
-                    node.and_then(|id| control::explain_node(world, &reign.config, *id, now));
-                let of_node = of_node.map_or_else(
-                    || "no nodes".to_owned(),
-                    |words| format!("{} {}", words.summary, words.details.join(" ")),
-                );
-                let problem = control::problem(world, &reign.config, now);
-                let plan = planner::plan(&problem);
-                format!(
-                    "{of_job}; the first of {} nodes: {of_node}; the next plan buys {} and retires {}{}",
-                    world.durable.nodes.len(),
-                    plan.launches.len(),
-                    plan.retirements.len(),
-                    problem.frozen.map_or_else(String::new, |why| format!(", for {why}"))
-                )
-            }
+        let Some(reign) = leads else { return "nobody leads".to_owned() };
+        let (world, config) = (&reign.world, &reign.config);
+        let (durable, now) = (&world.durable, world.durable.head.now);
+        let of_job = durable.jobs.keys().next();
+        let of_job = of_job.and_then(|id| control::explain_job(world, config, *id, now));
+        let of_node = durable.nodes.keys().next();
+        let of_node = of_node.and_then(|id| control::explain_node(world, config, *id, now));
+        let told = |it: Option<control::Explanation>| {
+            it.map_or_else(String::new, |it| format!("{} {}", it.summary, it.details.join(" ")))
         };
-        self.breach(Invariant::Liveness, format!("{what} is not settled: {why}"));
+        let problem = control::problem(world, config, now);
+        let plan = planner::plan(&problem);
+        format!(
+            "the first of {} jobs {}; the first of {} nodes {}; {} things are withheld; the next plan \
+             buys {} and retires {}, {}",
+            durable.jobs.len(),
+            told(of_job),
+            durable.nodes.len(),
+            told(of_node),
+            control::withheld(world, now).len(),
+            plan.launches.len(),
+            plan.retirements.len(),
+            problem.frozen.as_deref().unwrap_or("not frozen"),
+        )
     }
 
     fn close(mut self) -> Outcome {

@@ -2,10 +2,10 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use control::{Config, Input, Invariant};
+use control::{Config, Input, Invariant, StepClock};
 use model::{
-    After, AttemptEnd, AttemptId, Change, JobId, MicroUsd, NodeId, NodeState, RetriedGroup, TaskId,
-    TaskState, World, bill,
+    After, AttemptId, Change, JobId, MicroUsd, NodeId, NodeState, RetriedGroup, TaskId, TaskState,
+    World, bill,
 };
 
 use crate::Breach;
@@ -16,8 +16,8 @@ use crate::disk::Commit;
 pub(crate) struct Witness {
     pub(crate) breach: Option<Breach>,
     settled: BTreeSet<TaskId>,
-    /// How attempts ended that nobody reported: with their node.
-    lost: BTreeMap<AttemptId, AttemptEnd>,
+    /// Attempts whose end nobody reported: they were lost with their node.
+    lost: BTreeSet<AttemptId>,
     /// Processes that live, by task, with their machines.
     live: BTreeMap<TaskId, Vec<(AttemptId, usize)>>,
     /// When each manager began to lead.
@@ -39,8 +39,6 @@ struct Heard {
 
 /// From a step to its commit, at the most.
 const COMMIT_MS: u64 = 10;
-/// A leader's time may run so much faster than the time does: [`control::StepClock`].
-const SLEW: u64 = 10;
 
 type Found = Option<(Invariant, String)>;
 
@@ -71,8 +69,8 @@ impl Witness {
     pub(crate) fn starts(&mut self, attempt: AttemptId, machine: usize) -> Found {
         let live = self.live.entry(attempt.task).or_default();
         // One that was given up may start late, on a node that was cut off, and settles nothing.
-        let given_up = self.lost.contains_key(&attempt);
-        let clash = live.iter().find(|(other, _)| !self.lost.contains_key(other)).copied();
+        let given_up = self.lost.contains(&attempt);
+        let clash = live.iter().find(|(other, _)| !self.lost.contains(other)).copied();
         live.push((attempt, machine));
         let (other, on) = clash.filter(|_| !given_up)?;
         let words = format!(
@@ -169,7 +167,7 @@ impl Witness {
         if result.is_some() {
             return twice;
         }
-        self.lost.insert(*attempt, *end);
+        self.lost.insert(*attempt);
         let noticed =
             world.durable.nodes.get(&placement.node).is_some_and(|it| it.deadline.is_some());
         let by_cloud = gone.contains(&placement.node) || noticed;
@@ -199,7 +197,7 @@ impl Witness {
             Some(heard) => (now_ms - heard.at_ms, heard.closed, standard.node_lease_ms),
             None => (now_ms - since_ms, false, standard.reconnect_grace_ms),
         };
-        let least_ms = lease_ms - lease_ms / SLEW;
+        let least_ms = lease_ms - lease_ms / StepClock::SLEW;
         (silent_ms < least_ms && !closed).then(|| {
             let words = format!(
                 "{attempt} was taken from {node} {silent_ms} ms after it was heard of, and its \

@@ -14,12 +14,12 @@ pub struct StepClock {
     rest_ms: u64,
 }
 
-/// A difference to the wall clock is made up for by a tenth of what passes: a lease of 30 s seems to be
-/// 27 s at the worst, and a clock that was ten minutes off is right after 100 minutes. (chrony slews by
-/// up to 8.3 %, `maxslewrate`.)
-const SLEW: u64 = 10;
-
 impl StepClock {
+    /// A difference to the wall clock is made up for by one part in so many of what passes: a lease of
+    /// 30 s takes 27 s at the worst, and a clock that was ten minutes off is right after 100 minutes.
+    /// (chrony slews by up to 8.3 %, `maxslewrate`.)
+    pub const SLEW: u64 = 10;
+
     /// For a leader that begins now, with the last step at `head`: nothing runs yet that could run out.
     pub fn begin(head: Timestamp, wall: Timestamp, passed_ms: u64) -> Self {
         Self { last: head.max(wall), passed_ms, rest_ms: 0 }
@@ -31,7 +31,7 @@ impl StepClock {
         self.passed_ms = self.passed_ms.max(passed_ms);
         let straight = self.last.later_by(elapsed_ms);
         let (most_ms, rest_ms) =
-            ((elapsed_ms + self.rest_ms) / SLEW, (elapsed_ms + self.rest_ms) % SLEW);
+            ((elapsed_ms + self.rest_ms) / Self::SLEW, (elapsed_ms + self.rest_ms) % Self::SLEW);
         self.rest_ms = rest_ms;
         let ahead_ms = wall.since(straight).min(most_ms);
         let behind_ms = straight.since(wall).min(most_ms).min(elapsed_ms);
