@@ -26,13 +26,15 @@ struct Wild {
     starts: u64,
     /// What all that has ended cost, by our own reckoning, and what was moved.
     bills: i64,
+    /// How many those are.
+    billed: i64,
     egress: i64,
 }
 
 impl Wild {
     fn new(dice: u64) -> Self {
         let (held, zones) = (BTreeMap::new(), BTreeMap::new());
-        Self { dice, decisions: 0, held, zones, starts: 0, bills: 0, egress: 0 }
+        Self { dice, decisions: 0, held, zones, starts: 0, bills: 0, billed: 0, egress: 0 }
     }
 
     /// Below a number.
@@ -48,6 +50,7 @@ impl Wild {
         let it = self.held.remove(&no).expect("ends once");
         let billed = recording.billed(it.pool, (it.launched_ms, at_ms));
         self.bills += Bill::new(recording).of(recording, it.pool, it.option, billed).rounded().0;
+        self.billed += 1;
     }
 
     fn launch(&mut self, desk: &mut Desk) -> Option<MachineNo> {
@@ -211,7 +214,9 @@ fn check_books(outcome: &Outcome, wild: &Wild) {
     assert_eq!(result.jobs.iter().map(|job| job.starts).sum::<u64>(), wild.starts);
     assert!(result.idle_micro_usd.0 >= 0);
     let paid_for_machines = result.cost_micro_usd.0 - wild.egress - result.idle_micro_usd.0;
-    assert!((0..=paid_for_machines + 1).contains(&result.wasted_micro_usd.0));
+    // What is wasted is rounded once, what was paid once a machine: by half a micro-dollar at most each.
+    let most = paid_for_machines + (wild.billed + 1) / 2 + 1;
+    assert!((0..=most).contains(&result.wasted_micro_usd.0), "{result:?}, at most {most}");
 }
 
 proptest! {
