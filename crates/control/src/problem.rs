@@ -38,9 +38,12 @@ pub(crate) fn with_demand(
 }
 
 fn demand(world: &World, config: &Config, now: Timestamp) -> BTreeMap<Ask, u64> {
-    let mut demand = match is_stalled(world, config, now) {
-        true => BTreeMap::new(),
-        false => world.durable.backlog.demand.clone(),
+    // What waits in the backlog counts once World has room for it: a machine bought or kept for it
+    // before would stand idle, and hold the quota that World's jobs wait for, for ever (seeds 310 and
+    // 1271 of `cargo xtask simulate`).
+    let mut demand = match jobs::room_for_backlog(world, config) {
+        0 => BTreeMap::new(),
+        _ => world.durable.backlog.demand.clone(),
     };
     for (_, job, group) in world.index.queue.iter() {
         let id = GroupId { job: *job, group: *group };
@@ -58,15 +61,6 @@ fn demand(world: &World, config: &Config, now: Timestamp) -> BTreeMap<Ask, u64> 
         }
     }
     demand
-}
-
-/// World is full of jobs, and machines have been idle for long enough to be retired: then they are of no
-/// use to what World has, and what waits in its table cannot reach them. Kept for it, they would hold the
-/// quota that World's jobs wait for, for ever (seed 1271 of `cargo xtask simulate`).
-fn is_stalled(world: &World, config: &Config, now: Timestamp) -> bool {
-    let first = world.observed.idle.iter().next();
-    let long = first.is_some_and(|(since, _)| since.later_by(config.limits.idle_retire_ms) <= now);
-    long && jobs::room_for_backlog(world, config) == 0
 }
 
 /// What the tasks that leave nodes ask for.

@@ -563,3 +563,19 @@ fn nothing_is_kept_for_what_cannot_be_taken_in() {
               node1 retiring: idle
     ");
 }
+
+#[test]
+fn nothing_is_bought_for_what_cannot_be_taken_in() {
+    let mut cluster = Cluster::new();
+    cluster.config.max_jobs = 1;
+    cluster.offers(vec![offer("a", 70_000)]);
+    cluster.submit(1, job(1, 64_000));
+    cluster.submit(2, job(1, 1_000));
+    cluster.forget();
+    cluster.say("job 1 is larger than any machine, and while it waits job 2 stays in its table");
+    cluster.plan();
+    insta::assert_snapshot!(cluster.story(), @"
+    # job 1 is larger than any machine, and while it waits job 2 stays in its table
+          0 the plan arrives
+    ");
+}
