@@ -243,6 +243,7 @@ impl Run {
                 Action::Notify { instance, deadline } => {
                     let remaining_ms = millis(deadline).saturating_sub(self.now_ms);
                     self.show_notice(&instance, remaining_ms);
+                    self.end_early(&instance, remaining_ms);
                 }
                 Action::Cut { instance } => self.machine_ends(&instance),
             }
@@ -273,6 +274,16 @@ impl Run {
         let notice = NodeNotice { kind: NoticeKind::Interruption, remaining_ms };
         let at_ms = self.now_ms + late_ms;
         self.heap.push(at_ms, Event::Body(index, Happening::Metadata(notice)));
+    }
+
+    /// The cloud does not keep to the time that it named.
+    fn end_early(&mut self, instance: &InstanceId, remaining_ms: u64) {
+        let body = self.sky.body(instance).and_then(|index| self.bodies.get(index));
+        let state = body.map_or("off", |body| body.machine.state());
+        if self.dice.happens(Fault::KilledEarly, state, self.now_ms) {
+            let in_ms = self.dice.how_much(Fault::KilledEarly, 0, remaining_ms);
+            self.heap.push(self.now_ms + in_ms, Event::Ended(instance.clone()));
+        }
     }
 
     /// A machine of the cloud is no more.

@@ -178,6 +178,7 @@ impl Run {
         let (answer, new) = self.sky.launch(intent, self.now_ms, &mut self.dice);
         for one in new {
             self.machine_begins(&one);
+            self.notice_at_birth(&one.machine.instance);
         }
         if let Err(CloudError::Wrong(words)) = &answer {
             return self.breach(Invariant::IntentBeforeMachine, format!("{}: {words}", intent.id));

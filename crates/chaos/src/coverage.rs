@@ -39,6 +39,10 @@ pub(crate) fn expected(fault: Fault) -> &'static [&'static str] {
         Fault::PeopleInterfere => &["running"],
         Fault::ProcessStubborn => &["running"],
         Fault::ProcessFails => &["starting"],
+        Fault::NoticeEarly | Fault::KilledEarly => &["idle", "running"],
+        Fault::NoticeUnknown => &["launch", "stranger"],
+        // Set down, and met by what an attempt left.
+        Fault::ObjectsDown => &["strike", "finishing"],
     }
 }
 

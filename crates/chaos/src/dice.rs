@@ -18,6 +18,8 @@ pub struct Dice {
     /// Set when the cluster is to heal.
     healing: bool,
     fired: BTreeMap<(Fault, &'static str), u64>,
+    /// Faults that last, and until when.
+    lasting: BTreeMap<Fault, u64>,
     trouble_ms: u64,
 }
 
@@ -49,6 +51,7 @@ impl Dice {
             until_ms: plan.until_ms,
             healing: false,
             fired: BTreeMap::new(),
+            lasting: BTreeMap::new(),
             trouble_ms: 0,
         }
     }
@@ -86,6 +89,23 @@ impl Dice {
     /// How long all that went wrong has lasted, one after another: an upper bound.
     pub(crate) fn trouble_ms(&self) -> u64 {
         self.trouble_ms
+    }
+
+    /// A fault that has begun lasts, everywhere.
+    pub(crate) fn lasts_until(&mut self, fault: Fault, until_ms: u64) {
+        let known = self.lasting.entry(fault).or_default();
+        *known = until_ms.max(*known);
+    }
+
+    /// For how long yet a fault lasts, for something in this state.
+    pub(crate) fn lasts_ms(&mut self, fault: Fault, state: &'static str, now_ms: u64) -> u64 {
+        let until_ms = self.lasting.get(&fault).copied().unwrap_or(0);
+        let left_ms = until_ms.saturating_sub(now_ms);
+        if left_ms == 0 || !self.is_on(fault, now_ms) {
+            return 0;
+        }
+        self.fire(fault, state);
+        left_ms
     }
 
     /// What is no fault.

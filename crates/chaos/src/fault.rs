@@ -71,11 +71,19 @@ pub enum Fault {
     ProcessStubborn,
     /// A process fails, hangs until its time-out, or dies by a signal.
     ProcessFails,
+    /// A notice comes long before its end.
+    NoticeEarly,
+    /// A notice comes of a machine that no manager knows: not yet, or never.
+    NoticeUnknown,
+    /// A machine is gone before the time that its notice named.
+    KilledEarly,
+    /// The object store takes nothing for a while.
+    ObjectsDown,
 }
 
 impl Fault {
     /// All of them.
-    pub const ALL: [Self; 33] = [
+    pub const ALL: [Self; 37] = [
         Self::ReportLost,
         Self::ReportLate,
         Self::ReportDoubled,
@@ -109,6 +117,10 @@ impl Fault {
         Self::PeopleInterfere,
         Self::ProcessStubborn,
         Self::ProcessFails,
+        Self::NoticeEarly,
+        Self::NoticeUnknown,
+        Self::KilledEarly,
+        Self::ObjectsDown,
     ];
 
     /// Its name on the command line.
@@ -147,6 +159,10 @@ impl Fault {
             Self::PeopleInterfere => "people-interfere",
             Self::ProcessStubborn => "process-stubborn",
             Self::ProcessFails => "process-fails",
+            Self::NoticeEarly => "notice-early",
+            Self::NoticeUnknown => "notice-unknown",
+            Self::KilledEarly => "killed-early",
+            Self::ObjectsDown => "objects-down",
         }
     }
 

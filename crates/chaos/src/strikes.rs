@@ -1,7 +1,7 @@
 //! Faults that come by themselves, at times and places that the seed draws; all others happen where
 //! something is on its way.
 
-use model::{Notice, NoticeKind};
+use model::{InstanceId, Notice, NoticeKind};
 use rand::RngExt;
 
 use crate::machine::Happening;
@@ -9,7 +9,7 @@ use crate::run::{Event, Run};
 use crate::{Fault, timestamp};
 
 /// Faults that come by themselves.
-const STRIKES: [Fault; 14] = [
+const STRIKES: [Fault; 17] = [
     Fault::DigesterDies,
     Fault::DigesterHangs,
     Fault::SpawnerDies,
@@ -24,6 +24,9 @@ const STRIKES: [Fault; 14] = [
     Fault::QuotaCut,
     Fault::ClockJumps,
     Fault::PeopleInterfere,
+    Fault::NoticeEarly,
+    Fault::NoticeUnknown,
+    Fault::ObjectsDown,
 ];
 
 impl Run {
@@ -55,8 +58,15 @@ impl Run {
             Fault::NoticeFalse
             | Fault::KilledUnannounced
             | Fault::BulkReclaim
-            | Fault::QuotaCut => {
+            | Fault::QuotaCut
+            | Fault::NoticeEarly => {
                 self.strike_cloud(fault);
+            }
+            Fault::NoticeUnknown => self.notice_of_a_stranger(),
+            Fault::ObjectsDown => {
+                self.dice.fire(fault, "strike");
+                let for_ms = self.dice.how_much(fault, 1_000, 1_800_000);
+                self.dice.lasts_until(fault, self.now_ms + for_ms);
             }
             Fault::PeopleInterfere => {
                 self.dice.fire(fault, "running");
@@ -122,12 +132,43 @@ impl Run {
                 self.show_notice(&one, 120_000);
                 self.notice_by_queue(Notice { instance: one, kind, deadline });
             }
+            Fault::NoticeEarly => {
+                let remaining_ms = self.dice.how_much(fault, 180_000, 3_600_000);
+                self.notice_and_end(&one, remaining_ms);
+            }
             Fault::KilledUnannounced => self.machine_ends(&one),
             _ => {
                 for victim in victims {
                     self.machine_ends(&victim);
                 }
             }
+        }
+    }
+
+    /// A notice by both ways, and the end that it names.
+    fn notice_and_end(&mut self, instance: &InstanceId, remaining_ms: u64) {
+        let deadline_ms = self.now_ms + remaining_ms;
+        self.show_notice(instance, remaining_ms);
+        let kind = NoticeKind::Interruption;
+        let (instance, deadline) = (instance.clone(), timestamp(deadline_ms));
+        self.notice_by_queue(Notice { instance: instance.clone(), kind, deadline });
+        self.heap.push(deadline_ms, Event::Ended(instance));
+    }
+
+    /// Somebody else's machine: it is kept in case it becomes ours, and then forgotten.
+    fn notice_of_a_stranger(&mut self) {
+        self.dice.fire(Fault::NoticeUnknown, "stranger");
+        let deadline = timestamp(self.now_ms + 120_000);
+        let number = self.dice.how_much(Fault::NoticeUnknown, 0, 3);
+        let instance = InstanceId::new(&format!("i-stranger-{number}"));
+        self.notice_by_queue(Notice { instance, kind: NoticeKind::Interruption, deadline });
+    }
+
+    /// A machine is taken back before anybody has heard that it is there.
+    pub(crate) fn notice_at_birth(&mut self, instance: &InstanceId) {
+        if self.dice.happens(Fault::NoticeUnknown, "launch", self.now_ms) {
+            let remaining_ms = self.dice.how_much(Fault::NoticeUnknown, 0, 120_000);
+            self.notice_and_end(instance, remaining_ms);
         }
     }
 

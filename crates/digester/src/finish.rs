@@ -13,12 +13,16 @@ use object_store::local::LocalFileSystem;
 use object_store::path::Path as Key;
 use object_store::{ObjectStoreExt, PutPayload, WriteMultipart};
 use tokio::io::AsyncReadExt;
+use tokio::time::Instant;
 
 /// Files of one attempt: a manifest travels in one report.
 const MAX_OUTPUTS: usize = 10_000;
-/// Tries of an upload, with waits that double from the first.
-const TRIES: u32 = 5;
+/// Between the tries of an upload: it doubles from the first to the longest.
 const FIRST_WAIT: Duration = Duration::from_millis(100);
+const LONGEST_WAIT: Duration = Duration::from_secs(15);
+/// An object store that takes nothing is tried for so long. What ran for hours is not thrown away for
+/// an outage of minutes; nor may a store that is configured wrongly hold a task for ever.
+const KEEP_TRYING: Duration = Duration::from_secs(600);
 /// The part that an upload holds in memory.
 const PART_BYTES: usize = 8 << 20;
 /// What `ebb` itself failed at, as an exit code (DESIGN §6, "Exit").
@@ -147,16 +151,19 @@ impl Finish {
     ) -> Result<(), UploadError> {
         let key = Key::from(key);
         let mut wait = FIRST_WAIT;
-        for attempt in 1..=TRIES {
-            match upload_once(store, file, &key, size_bytes).await {
+        let until = Instant::now() + KEEP_TRYING;
+        loop {
+            let error = match upload_once(store, file, &key, size_bytes).await {
                 Ok(()) => return Ok(()),
-                Err(error) if attempt == TRIES => return Err(error),
-                Err(error) => tracing::warn!(%key, %error, "an upload failed and is tried again"),
+                Err(error @ UploadError::Store(_)) if Instant::now() + wait < until => error,
+                Err(error) => return Err(error),
+            };
+            if wait == FIRST_WAIT {
+                tracing::warn!(%key, %error, "an upload failed and is tried again");
             }
             tokio::time::sleep(wait).await;
-            wait *= 2;
+            wait = (wait * 2).min(LONGEST_WAIT);
         }
-        Ok(())
     }
 }
 
@@ -298,7 +305,24 @@ mod tests {
         assert_eq!(result.outcome, Outcome::Exited { code: 0 });
     }
 
-    #[tokio::test]
+    #[tokio::test(start_paused = true)]
+    async fn a_store_that_is_away_for_minutes_costs_no_attempt() {
+        let (dir, objects) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        let store = Arc::new(LocalFileSystem::new_with_prefix(objects.path()).unwrap());
+        std::fs::write(dir.path().join("stdout"), b"\xff").unwrap();
+        let obstacle = objects.path().join("default");
+        std::fs::write(&obstacle, "in the way").unwrap();
+        let back = async {
+            tokio::time::sleep(KEEP_TRYING / 2).await;
+            std::fs::remove_file(&obstacle).unwrap();
+        };
+        let finish = finish(dir.path(), &[]);
+        let (result, ()) = tokio::join!(finish.with_uploads(store), back);
+        assert_eq!(result.outcome, Outcome::Exited { code: 0 });
+        assert_eq!(result.message, None);
+    }
+
+    #[tokio::test(start_paused = true)]
     async fn what_cannot_be_kept_is_a_failure() {
         let (dir, objects) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
         let store = Arc::new(LocalFileSystem::new_with_prefix(objects.path()).unwrap());

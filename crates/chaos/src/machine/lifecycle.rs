@@ -7,6 +7,8 @@ use model::{AttemptId, LogPart, NodeNotice, NoticeKind, Outcome, TaskResult};
 use node::{Exit, Found, Live, Process, Record, Runner, Step, Work};
 use rand::RngExt;
 
+use crate::Fault;
+
 use super::digester::{Digester, GRACE_MS, Going, IDENTIFY_AFTER_MS, World};
 use super::processes::{Hello, Launch, Order, Parent, Processes, Said};
 use super::table::{Active, Ending, Stage};
@@ -18,6 +20,10 @@ const KILL_AGAIN_MS: u64 = 1_000;
 const LARGE_OF: u32 = 16;
 /// What a process leaves is kept within so long.
 const UPLOAD_MS: std::ops::RangeInclusive<u64> = 5..=2_000;
+
+/// An object store that takes nothing is tried for so long; then the attempt has failed.
+const KEEP_TRYING_MS: u64 = 600_000;
+const OUR_FAILURE: i32 = 125;
 
 /// What is known of a process that may be the digester's child.
 enum Ward {
@@ -92,12 +98,17 @@ impl Digester {
 
     /// Keeps what an attempt left, then ends it.
     fn keep(&mut self, attempt: AttemptId, outcome: Outcome, run_ms: u64, w: &mut World<'_>) {
-        let result = result(outcome, run_ms);
+        let mut result = result(outcome, run_ms);
         let files =
             self.table.get(attempt).is_some_and(|entry| !entry.work.spec.outputs.is_empty());
         let files = files && outcome == Outcome::Exited { code: 0 };
         if files || w.dice.plain().random_ratio(1, LARGE_OF) {
-            let at_ms = w.now_ms + w.dice.plain().random_range(UPLOAD_MS);
+            let down_ms = w.dice.lasts_ms(Fault::ObjectsDown, "finishing", w.now_ms);
+            if down_ms > KEEP_TRYING_MS && outcome == (Outcome::Exited { code: 0 }) {
+                result.outcome = Outcome::Exited { code: OUR_FAILURE };
+            }
+            let upload_ms = w.dice.plain().random_range(UPLOAD_MS);
+            let at_ms = w.now_ms + down_ms.min(KEEP_TRYING_MS) + upload_ms;
             self.uploads.push((at_ms, attempt, result));
         } else {
             self.end(attempt, result);
