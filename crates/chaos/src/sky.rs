@@ -41,7 +41,9 @@ pub(crate) struct New {
 
 impl Sky {
     pub(crate) fn new(seed: u64, dice: &mut Dice) -> Self {
-        let hazard_scale = [0, 100, 1_000, 10_000][dice.plain().random_range(0..4)];
+        // Of the pools' own 35 to 489 machines of a million an hour: none; or each lives for hours, for half
+        // an hour, or for minutes.
+        let hazard_scale = [0, 3_000, 30_000, 100_000][dice.plain().random_range(0..4)];
         let notice_ms = [0, 30_000, 120_000][dice.plain().random_range(0..3)];
         let weather = Weather { seed, notice_ms, hazard_scale, drill: Drill::NONE };
         let setup = Setup { weather, key: Key::new([7; 32]), quota: QUOTA };
