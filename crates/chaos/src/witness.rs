@@ -4,8 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use control::{Config, Input, Invariant, StepClock};
 use model::{
-    After, AttemptId, Change, JobId, MicroUsd, NodeId, NodeState, RetriedGroup, TaskId, TaskState,
-    World, bill,
+    After, AttemptId, Change, InstanceId, JobId, MicroUsd, NodeId, NodeState, NoticeKind,
+    RetriedGroup, Task, TaskId, TaskState, World, bill,
 };
 
 use crate::Breach;
@@ -24,6 +24,10 @@ pub(crate) struct Witness {
     leads: BTreeMap<usize, u64>,
     /// What the leader has heard last of each node, and whether its connection closed since.
     heard: BTreeMap<NodeId, Heard>,
+    /// What each manager has heard of machines that have to go, and not written yet.
+    warned: BTreeMap<usize, Vec<InstanceId>>,
+    /// Nodes whose notice is durable, whatever World makes of it.
+    noticed: BTreeSet<NodeId>,
     booked: BTreeMap<NodeId, MicroUsd>,
     wrong_bill: Option<String>,
 }
@@ -46,6 +50,7 @@ impl Witness {
     /// A manager begins to lead.
     pub(crate) fn leads(&mut self, manager: usize, now_ms: u64) {
         self.leads.insert(manager, now_ms);
+        self.warned.remove(&manager);
     }
 
     /// An input goes into a step.
@@ -60,6 +65,9 @@ impl Witness {
             Input::Closed { node, .. } => {
                 let unheard = Heard { manager, at_ms: now_ms, closed: true, told_all_ms: None };
                 self.heard.entry(*node).or_insert(unheard).closed = true;
+            }
+            Input::Notice(notice) if notice.kind == NoticeKind::Interruption => {
+                self.warned.entry(manager).or_default().push(notice.instance.clone());
             }
             _ => {}
         }
@@ -99,9 +107,13 @@ impl Witness {
         now_ms: u64,
     ) -> Found {
         let gone: BTreeSet<NodeId> = commit.changes.iter().filter_map(leaves).collect();
+        let warned = self.warned.remove(&manager).unwrap_or_default();
+        let warned = warned.iter().filter_map(|it| world.index.instances.get(it));
+        self.noticed.extend(warned.copied());
         let mut found = None;
         for change in &commit.changes {
             let seen = match change {
+                Change::Placed { attempt, task } => self.placed(*attempt, task),
                 Change::Ended { .. } => self.ended(manager, change, &gone, world, now_ms),
                 Change::RetryCancelled { task } => self.settle(*task, "cancelled"),
                 Change::TaskRetried { task, .. } => {
@@ -128,6 +140,15 @@ impl Witness {
             found = found.or(seen);
         }
         found
+    }
+
+    /// Placements of a commit come after the notices of its step.
+    fn placed(&self, attempt: AttemptId, task: &Task) -> Found {
+        let node = task.placement()?.node;
+        self.noticed.contains(&node).then(|| {
+            let words = format!("{attempt} is placed on {node}, which was told that it has to go");
+            (Invariant::NothingAfterNotice, words)
+        })
     }
 
     /// What is in none of its sets is to run again.

@@ -1,7 +1,8 @@
 //! Attempts that begin, and attempts that are bound otherwise.
 
 use model::{
-    AttemptId, GroupId, Node, NodeId, Placement, Resources, Task, TaskId, TaskState, World,
+    AttemptId, GroupId, Node, NodeId, NodeState, Placement, Resources, Task, TaskId, TaskState,
+    World,
 };
 
 use super::Invariant::{
@@ -113,7 +114,8 @@ impl Checks {
     /// A fresh placement goes to a node that is ready, stays, and was heard of.
     fn takes_work(&mut self, world: &World, attempt: AttemptId, node: &Node) -> bool {
         let id = node.id;
-        if !node.takes_work() {
+        // In own words: what `Node::takes_work` says is what is judged here.
+        if node.state != NodeState::Ready || node.deadline.is_some() {
             let state = node.state;
             let until = node.deadline.map_or_else(String::new, |at| format!(" and goes at {at}"));
             let words = format_args!("{attempt} is placed on {id}, which is {state}{until}");
