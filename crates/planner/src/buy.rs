@@ -26,8 +26,11 @@ pub(crate) struct Purchase<'a> {
 /// nothing bought has room, and an order is refused only when no offer that suits it is within
 /// the limits: so neither happens when the plan of the result is made.
 pub(crate) fn buy<'a>(problem: &'a Problem, orders: &[Order<'_>], rest: &[u64]) -> Purchase<'a> {
-    let market = Market::new(problem, orders);
     let mut budget = Budget::of(problem);
+    if rest.iter().all(|count| *count == 0) {
+        return Purchase { groups: Vec::new(), refused: rest.to_vec(), budget };
+    }
+    let market = Market::new(problem, orders, rest);
     let mut bought: BTreeMap<&Pool, u64> = BTreeMap::new();
     let mut left = rest.to_vec();
     let mut groups: Vec<Group<'a>> = Vec::new();

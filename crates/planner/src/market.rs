@@ -22,7 +22,7 @@ pub(crate) struct Market<'a> {
     /// By pool.
     pub(crate) offers: Vec<&'a Offer>,
     /// Per order, the least that one of its tasks costs an hour on a machine filled with them, in
-    /// nano-dollars; 0 when no offer will do.
+    /// nano-dollars; 0 when no offer will do, or nothing is to be bought for it.
     worth: Vec<u64>,
 }
 
@@ -63,11 +63,16 @@ pub(crate) fn suits(ask: &Ask, offer: &Offer) -> bool {
 }
 
 impl<'a> Market<'a> {
-    pub(crate) fn new(problem: &'a Problem, orders: &[Order<'_>]) -> Self {
+    /// For the tasks of each order that have no place yet.
+    pub(crate) fn new(problem: &'a Problem, orders: &[Order<'_>], rest: &[u64]) -> Self {
         let mut offers: Vec<&Offer> = problem.offers.iter().collect();
         offers.sort_by(|one, other| one.pool.cmp(&other.pool));
         offers.dedup_by(|one, other| one.pool == other.pool);
-        let worth = orders.iter().map(|order| worth(&offers, order.ask)).collect();
+        let worth = |(order, rest): (&Order<'_>, &u64)| match rest {
+            0 => 0,
+            _ => worth(&offers, order.ask),
+        };
+        let worth = orders.iter().zip(rest).map(worth).collect();
         Self { offers, worth }
     }
 
